@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// One immutable snapshot of what the host has. Planning works on this value and never on the file system.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vfio/host/holders.h"
+#include "vfio/host/host.h"
+#include "vfio/mdev/mdev.h"
+#include "vfio/nvidia/gpu.h"
+#include "vfio/nvidia/vendor_vf.h"
+#include "vfio/pci/pci_function.h"
+
+namespace slicebroker::vfio {
+
+struct Inventory {
+  std::vector<PciFunction> functions;        // by address
+  std::vector<MdevType> mdev_types;          // by parent and id
+  std::vector<MdevDevice> mdevs;             // by UUID
+  std::vector<nvidia::VendorVf> vendor_vfs;  // by address
+  std::vector<Holder> holders;
+  std::optional<nvidia::Driver> nvidia;  // nullopt: NVML gave no answer
+  std::optional<Error> nvml_error;       // why not
+  bool vfio_pci_loaded = false;          // the vfio-pci driver is there to be bound
+  std::vector<Error> problems;           // what could not be read; everything else is complete
+
+  const PciFunction* find_function(const PciAddress& address) const;
+  const MdevDevice* find_mdev(const Uuid& uuid) const;
+  const nvidia::VendorVf* find_vendor_vf(const PciAddress& address) const;
+  const nvidia::Gpu* find_nvidia_gpu(const PciAddress& address) const;
+
+  // The other functions of the same IOMMU group, bridges left out (they need no VFIO driver).
+  std::vector<const PciFunction*> group_companions(const PciFunction& function) const;
+
+  // Processes that have one of the device's nodes open (see device_nodes()).
+  std::vector<Holder> holders_of(const PciFunction& function) const;
+  std::vector<Holder> holders_of(const MdevDevice& device) const;
+
+ private:
+  std::vector<Holder> holders_of(const std::vector<std::string>& nodes) const;
+};
+
+// Reads the whole host. Changes nothing. NVML opens every GPU, which is why it is closed again before this returns.
+// Errors: only where nothing can be told at all (no /sys/bus/pci).
+Result<Inventory> read_inventory(const Host& host);
+
+}  // namespace slicebroker::vfio
