@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/cli/session.h"
+#include "vfio/base/text.h"
+
+namespace slicebroker::broker::cli {
+namespace {
+
+// The words that may follow a command: its subcommands and long options.
+std::string words_of(const CLI::App& command) {
+  std::vector<std::string> words;
+  for (const auto* sub : command.get_subcommands({})) words.push_back(sub->get_name());
+  for (const auto* option : command.get_options()) {
+    for (const auto& text : option->get_lnames()) words.push_back("--" + text);
+  }
+  return join(words, " ");
+}
+
+// Bash's own completion looks up the verb and offers its words; the list comes from the program's own options.
+std::string bash_script(const CLI::App& app) {
+  std::string cases;
+  for (const auto* command : app.get_subcommands({})) {
+    cases += "      " + command->get_name() + ") words=\"" + words_of(*command) + "\"; break ;;\n";
+  }
+  return "_slicebroker() {\n"
+         "  local words=\"" +
+         words_of(app) +
+         "\" word\n"
+         "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+         "    case $word in\n" +
+         cases +
+         "    esac\n"
+         "  done\n"
+         "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n"
+         "}\n"
+         "complete -o default -F _slicebroker slicebroker\n";
+}
+
+}  // namespace
+
+void add_completion(CLI::App& app, Session& session) {
+  auto* command = app.add_subcommand("completion", "Shell completion: source <(slicebroker completion bash)");
+  const auto shell = std::make_shared<std::string>("bash");
+  command->add_option("SHELL", *shell, "bash")->check(CLI::IsMember({"bash"}))->capture_default_str();
+  session.run(*command, [&app]() -> Result<Output> { return Output{bash_script(app)}; });
+}
+
+}  // namespace slicebroker::broker::cli

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/cli/session.h"
+
+namespace slicebroker::broker::cli {
+namespace {
+
+struct Arguments {
+  std::string vm;
+  std::string device;
+  unsigned timeout_seconds = 30;
+  bool dry_run = false;
+};
+
+Result<Output> detach(const Session& session, const Arguments& arguments) {
+  SLICEBROKER_TRY(const auto vm, Session::vm(arguments.vm));
+  SLICEBROKER_TRY(auto broker, session.broker(std::chrono::seconds(arguments.timeout_seconds)));
+  SLICEBROKER_TRY(const auto leases, broker.find_leases(vm, arguments.device));
+  if (!arguments.dry_run) SLICEBROKER_CHECK(broker.detach(leases));
+  return Output{render_detached(leases, arguments.dry_run ? DryRun::kYes : DryRun::kNo, session.format())};
+}
+
+}  // namespace
+
+void add_detach(CLI::App& app, Session& session) {
+  auto* command = app.add_subcommand("detach", "Take devices back from a VM and restore the host");
+  const auto arguments = std::make_shared<Arguments>();
+  command->add_option("VM", arguments->vm, "as for attach")->required();
+  command->add_option("DEVICE", arguments->device,
+                      "lease number, PCI address, mdev UUID or the selector of one lease; without it, all of the VM's");
+  command->add_option("--timeout", arguments->timeout_seconds, "how long the guest may take to let go")
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  command->add_flag("-n,--dry-run", arguments->dry_run, "say what would be detached and change nothing");
+  session.run(*command, [&session, arguments] { return detach(session, *arguments); });
+}
+
+}  // namespace slicebroker::broker::cli

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the verbs share: the global options, the broker made from them, and how a result leaves the program.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+#include <string>
+
+#include "broker/render/render.h"
+#include "broker/service/broker.h"
+
+namespace slicebroker::broker::cli {
+
+// What a verb has to say on stdout, and the status that it ends with.
+struct Output {
+  std::string text;
+  int status = 0;
+};
+
+class Session {
+ public:
+  // Adds the global options to the program.
+  explicit Session(CLI::App& app);
+
+  Format format() const { return output_ == "json" ? Format::kJson : Format::kTable; }
+  int status() const { return status_; }
+
+  // The broker on the host and ledger that the options name. Errors: the root can't be opened.
+  Result<Broker> broker(std::chrono::milliseconds detach_deadline = std::chrono::seconds(30)) const;
+
+  // The VM that an argument names; a socket's path is made absolute, so that a lease finds it from anywhere.
+  static Result<hypervisors::VmReference> vm(const std::string& text);
+
+  // "libvirt", "ch@53.0" -> Target; empty: libvirt of unknown version.
+  static Result<Target> target(const std::string& text);
+
+  // Makes `verb` the command's work: its text goes to stdout, its error to stderr (or, as JSON, to stdout).
+  void run(CLI::App& command, std::function<Result<Output>()> verb);
+
+  // Prints a failure and sets the status.
+  void report(const Error& error);
+
+ private:
+  std::string root_ = "/";
+  std::string state_ = "/var/lib/slicebroker";
+  std::string nvml_ = "libnvidia-ml.so.1";
+  std::string libvirt_uri_ = "qemu:///system";
+  std::string output_ = "table";
+  bool verbose_ = false;
+  int status_ = 0;
+};
+
+// The options by which a request is qualified: --fallback, --isolation, --allow-group-member.
+struct RequestArguments {
+  std::string fallback = "gpu";
+  std::string isolation = "any";
+  std::vector<std::string> group_members;
+
+  void add_to(CLI::App& command);
+  Result<RequestOptions> options() const;
+};
+
+// What explain, xml and args ask alike: a selector, for whom, and how qualified.
+struct Question {
+  std::string selector;
+  std::string hypervisor;
+  RequestArguments request;
+
+  void add_to(CLI::App& command);
+};
+struct Answer {
+  Selector selector;
+  Target target;
+  Resolution resolution;
+
+  // Errors: the refusal, where nothing is granted.
+  Result<hypervisors::Attachment> attachment(const std::string& tried) const;
+};
+Result<Answer> ask(const Session& session, const Question& question);
+
+// One verb each, in its own file.
+void add_list(CLI::App& app, Session& session);
+void add_show(CLI::App& app, Session& session);
+void add_explain(CLI::App& app, Session& session);
+void add_attach(CLI::App& app, Session& session);
+void add_detach(CLI::App& app, Session& session);
+void add_xml(CLI::App& app, Session& session);
+void add_args(CLI::App& app, Session& session);
+void add_hook(CLI::App& app, Session& session);
+void add_reconcile(CLI::App& app, Session& session);
+void add_completion(CLI::App& app, Session& session);
+
+}  // namespace slicebroker::broker::cli

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/ledger/lease.h"
+
+#include <array>
+#include <utility>
+
+namespace slicebroker::broker {
+namespace {
+
+constexpr std::array<std::pair<LeaseState, std::string_view>, 5> kLeaseStates{{
+    {LeaseState::kPreparing, "preparing"},
+    {LeaseState::kPrepared, "prepared"},
+    {LeaseState::kAttached, "attached"},
+    {LeaseState::kReleasing, "releasing"},
+    {LeaseState::kReleased, "released"},
+}};
+
+constexpr std::array<std::pair<StepState, std::string_view>, 4> kStepStates{{
+    {StepState::kPlanned, "planned"},
+    {StepState::kStarted, "started"},
+    {StepState::kDone, "done"},
+    {StepState::kUndone, "undone"},
+}};
+
+template <class Table, class State>
+std::string_view name_in(const Table& table, State state) {
+  for (const auto& [value, text] : table) {
+    if (value == state) return text;
+  }
+  return {};
+}
+
+template <class Table>
+auto parse_in(const Table& table, std::string_view text) {
+  std::optional<typename Table::value_type::first_type> found;
+  for (const auto& [value, known] : table) {
+    if (known == text) found = value;
+  }
+  return found;
+}
+
+}  // namespace
+
+std::string_view name(LeaseState state) {
+  return name_in(kLeaseStates, state);
+}
+std::optional<LeaseState> parse_lease_state(std::string_view text) {
+  return parse_in(kLeaseStates, text);
+}
+std::string_view name(StepState state) {
+  return name_in(kStepStates, state);
+}
+std::optional<StepState> parse_step_state(std::string_view text) {
+  return parse_in(kStepStates, text);
+}
+
+std::vector<Hold> holds_of(const std::vector<Lease>& leases) {
+  std::vector<Hold> holds;
+  for (const auto& lease : leases) {
+    for (const auto& device : lease.devices) holds.push_back({device, lease.generation, lease.owner()});
+  }
+  return holds;
+}
+
+}  // namespace slicebroker::broker

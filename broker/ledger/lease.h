@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "broker/resolver/resolver.h"
+#include "hypervisors/attachment.h"
+#include "hypervisors/hypervisor.h"
+#include "vfio/host/holders.h"
+#include "vfio/step.h"
+
+namespace slicebroker::broker {
+
+// The life of a lease:
+//   preparing -> prepared -> attached -> releasing -> released
+// preparing: steps run, the VMM has not been told. prepared: the host is ready; the VMM is being told, or a hook waits
+// for its guest to start. releasing: the VMM is asked for it back, steps are undone. A failure on the way up goes to
+// releasing as well; a guest that does not let go brings releasing back to attached.
+enum class LeaseState { kPreparing, kPrepared, kAttached, kReleasing, kReleased };
+
+std::string_view name(LeaseState state);
+std::optional<LeaseState> parse_lease_state(std::string_view text);
+
+// How far a step came. Only what was started is undone.
+enum class StepState { kPlanned, kStarted, kDone, kUndone };
+
+std::string_view name(StepState state);
+std::optional<StepState> parse_step_state(std::string_view text);
+
+// A step with what the host was like before it.
+struct RecordedStep {
+  vfio::Step step;
+  vfio::Fields before;
+  bool already_so = false;  // found as wanted: never applied, never undone
+  StepState state = StepState::kPlanned;
+};
+
+// Who holds devices, and how they were made.
+struct Lease {
+  std::int64_t generation = 0;  // its number; never used twice
+  LeaseState state = LeaseState::kPreparing;
+  hypervisors::VmReference vm;
+  std::optional<Uuid> vm_uuid;
+  std::optional<vfio::ProcessIdentity> vmm;  // the VMM, where it is known
+  std::string selector;
+  std::string slice;  // what was given, in words
+  std::string boot_id;
+  vfio::ProcessIdentity broker;  // the process that works on it; decides whether an intent is abandoned
+  hypervisors::Attachment attachment;
+  std::string guest_address;
+  std::string created_at;  // UTC, ISO 8601
+  std::string note;        // why it ended
+  std::vector<LeasedDevice> devices;
+  std::vector<RecordedStep> steps;
+
+  std::string owner() const { return vm.to_string(); }
+};
+
+// What active leases hold, as the resolver takes it.
+std::vector<Hold> holds_of(const std::vector<Lease>& leases);
+
+}  // namespace slicebroker::broker

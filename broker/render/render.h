@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Values as text: tables for people, JSON for programs. The only place that makes text for people.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "broker/ledger/lease.h"
+#include "broker/resolver/resolver.h"
+#include "broker/service/broker.h"
+#include "vfio/inventory.h"
+
+namespace slicebroker::broker {
+
+enum class Format { kTable, kJson };
+
+// list: one line each. `leases` tells who holds what.
+std::string render_gpus(const vfio::Inventory& inventory, const std::vector<Lease>& leases, Format format);
+std::string render_slices(const vfio::Inventory& inventory, const std::vector<Lease>& leases, Format format);
+std::string render_types(const vfio::Inventory& inventory, Format format);
+std::string render_leases(const std::vector<Lease>& leases, Format format);
+
+// show: everything about one thing.
+std::string render_function(const vfio::Inventory& inventory, const vfio::PciFunction& function,
+                            const std::vector<Lease>& leases, Format format);
+std::string render_mdev(const vfio::MdevDevice& mdev, const std::vector<Lease>& leases, Format format);
+std::string render_mig(const vfio::nvidia::Gpu& gpu, const vfio::nvidia::GpuInstance& instance,
+                       const std::vector<Lease>& leases, Format format);
+std::string render_lease(const Lease& lease, Format format);
+
+// explain, attach --dry-run, attach.
+std::string render_resolution(const std::string& selector, const Target& target, const Resolution& resolution,
+                              Format format);
+std::string render_plans(const std::vector<PlannedLease>& plans, Format format);
+std::string render_attached(const std::vector<Lease>& leases, Format format);
+std::string render_detached(const std::vector<Lease>& leases, DryRun dry_run, Format format);
+
+// Text for another program, as it is; in JSON as one member.
+std::string render_verbatim(const char* member, const std::string& text, Format format);
+
+std::string render_findings(const std::vector<Finding>& findings, Format format);
+
+// What could not be read while looking; "" where all could. For stderr.
+std::string render_problems(const vfio::Inventory& inventory);
+
+}  // namespace slicebroker::broker

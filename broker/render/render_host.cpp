@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the host has: list and show.
+#include <algorithm>
+#include <map>
+
+#include "broker/render/error.h"
+#include "broker/render/json.h"
+#include "broker/render/render.h"
+#include "broker/render/table.h"
+#include "vfio/base/text.h"
+
+namespace slicebroker::broker {
+namespace {
+
+using nlohmann::ordered_json;
+using vfio::Inventory;
+using vfio::PciFunction;
+using vfio::nvidia::Gpu;
+using vfio::nvidia::GpuInstance;
+using vfio::nvidia::MigMode;
+
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string hex(std::uint32_t value, int digits) {
+  std::string text;
+  for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4) text += "0123456789abcdef"[(value >> shift) & 0xf];
+  return text;
+}
+
+std::string ids_of(const PciFunction& function) {
+  return hex(function.vendor, 4) + ":" + hex(function.device, 4);
+}
+
+std::string or_dash(const std::string& text) {
+  return text.empty() ? "-" : text;
+}
+
+std::string holder_of(const std::vector<Lease>& leases, const std::string& device) {
+  for (const auto& lease : leases) {
+    for (const auto& leased : lease.devices) {
+      if (leased.device == device) return lease.owner();
+    }
+  }
+  return "";
+}
+
+std::string holder_of(const std::vector<Lease>& leases, const PciAddress& function) {
+  return holder_of(leases, device_key(function));
+}
+
+std::string_view mig_word(MigMode mode) {
+  switch (mode) {
+    case MigMode::kUnsupported: return "-";
+    case MigMode::kOff: return "off";
+    case MigMode::kOn: return "on";
+  }
+  return "-";
+}
+
+std::string profile_name(const Gpu& gpu, std::uint32_t profile_id) {
+  for (const auto& profile : gpu.profiles) {
+    if (profile.id == profile_id && !profile.name.empty()) return profile.name;
+  }
+  return "profile " + std::to_string(profile_id);
+}
+
+// One line of `list slices`.
+struct Slice {
+  std::string selector;
+  std::string kind;  // "MIG", "mdev", "vendor-vf", "vf"
+  std::string what;
+  std::string device;
+  std::string holder;
+};
+
+void add_mig_slices(const Gpu& gpu, const std::vector<Lease>& leases, std::vector<Slice>& slices) {
+  for (const auto& instance : gpu.instances) {
+    for (const auto& compute : instance.compute_instances) {
+      const std::string key = gpu_instance_key(gpu.address, instance.id);
+      slices.push_back({compute.mig_uuid, "MIG", profile_name(gpu, instance.profile_id),
+                        gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(leases, key)});
+    }
+  }
+}
+
+std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease>& leases) {
+  std::vector<Slice> slices;
+  if (inventory.nvidia) {
+    for (const auto& gpu : inventory.nvidia->gpus) add_mig_slices(gpu, leases, slices);
+  }
+  for (const auto& mdev : inventory.mdevs) {
+    slices.push_back({"mdev=" + mdev.uuid.to_string(), "mdev", mdev.type_id,
+                      mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid))});
+  }
+  for (const auto& function : inventory.functions) {
+    if (!function.physical_function) continue;
+    const auto* vendor = inventory.find_vendor_vf(function.address);
+    const std::string what = vendor == nullptr           ? "driver " + function.driver.value_or("none")
+                             : vendor->current_type == 0 ? "free"
+                                                         : "vGPU type " + std::to_string(vendor->current_type);
+    slices.push_back({"vf=" + function.address.to_string(), vendor != nullptr ? "vendor-vf" : "vf", what,
+                      function.physical_function->to_string(), holder_of(leases, function.address)});
+  }
+  return slices;
+}
+
+struct TypeLine {
+  std::string id;
+  std::string type_name;
+  std::string profile;  // GPU instance profile, where MIG-backed
+  PciAddress gpu;
+  std::uint32_t functions = 0;  // how many could be given one now
+};
+
+PciAddress gpu_of(const Inventory& inventory, const PciAddress& address) {
+  const auto* function = inventory.find_function(address);
+  return function != nullptr && function->physical_function ? *function->physical_function : address;
+}
+
+std::vector<TypeLine> types_of(const Inventory& inventory) {
+  std::map<std::pair<PciAddress, std::string>, TypeLine> lines;
+  const auto line = [&](const PciAddress& gpu, const std::string& id, const std::string& type_name) -> TypeLine& {
+    auto& entry = lines[{gpu, id}];
+    entry.id = id;
+    entry.gpu = gpu;
+    if (entry.type_name.empty()) entry.type_name = type_name;
+    return entry;
+  };
+  if (inventory.nvidia) {
+    for (const auto& gpu : inventory.nvidia->gpus) {
+      for (const auto& type : gpu.vgpu_types) {
+        auto& entry = line(gpu.address, "nvidia-" + std::to_string(type.id), type.name);
+        if (type.gpu_instance_profile_id) entry.profile = profile_name(gpu, *type.gpu_instance_profile_id);
+      }
+    }
+  }
+  for (const auto& type : inventory.mdev_types) {
+    line(gpu_of(inventory, type.parent), type.id, type.name).functions += type.available > 0 ? 1 : 0;
+  }
+  for (const auto& vf : inventory.vendor_vfs) {
+    for (const auto& type : vf.creatable) {
+      line(gpu_of(inventory, vf.address), "nvidia-" + std::to_string(type.id), type.name).functions += 1;
+    }
+  }
+  std::vector<TypeLine> result;
+  for (auto& [key, entry] : lines) result.push_back(std::move(entry));
+  return result;
+}
+
+}  // namespace
+
+std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& leases, Format format) {
+  Rows rows{{"ADDRESS", "IDS", "DRIVER", "GROUP", "MIG", "VFS", "NAME", "UUID", "HELD BY"}};
+  auto array = ordered_json::array();
+  for (const auto& function : inventory.functions) {
+    if (!is_gpu(function)) continue;
+    const auto* gpu = inventory.find_nvidia_gpu(function.address);
+    const std::string holder = holder_of(leases, function.address);
+    const std::string group = function.iommu_group ? std::to_string(*function.iommu_group) : "";
+    const std::string mig(gpu != nullptr ? mig_word(gpu->mig_mode) : "-");
+    rows.push_back({function.address.to_string(), ids_of(function), or_dash(function.driver.value_or("")),
+                    or_dash(group), mig, std::to_string(function.vf_count) + "/" + std::to_string(function.vf_total),
+                    gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", or_dash(holder)});
+    ordered_json entry{{"address", function.address.to_string()},
+                       {"ids", ids_of(function)},
+                       {"driver", function.driver.value_or("")},
+                       {"iommu_group", group},
+                       {"mig", mig},
+                       {"vf_count", function.vf_count},
+                       {"vf_total", function.vf_total},
+                       {"name", gpu != nullptr ? gpu->name : ""},
+                       {"uuid", gpu != nullptr ? gpu->uuid : ""},
+                       {"held_by", holder}};
+    array.push_back(std::move(entry));
+  }
+  return format == Format::kJson ? document({{"gpus", array}}) : table(rows);
+}
+
+std::string render_slices(const Inventory& inventory, const std::vector<Lease>& leases, Format format) {
+  Rows rows{{"SELECTOR", "KIND", "WHAT", "ON", "HELD BY"}};
+  auto array = ordered_json::array();
+  for (const auto& slice : slices_of(inventory, leases)) {
+    rows.push_back({slice.selector, slice.kind, slice.what, slice.device, or_dash(slice.holder)});
+    array.push_back({{"selector", slice.selector},
+                     {"kind", slice.kind},
+                     {"what", slice.what},
+                     {"on", slice.device},
+                     {"held_by", slice.holder}});
+  }
+  return format == Format::kJson ? document({{"slices", array}}) : table(rows);
+}
+
+std::string render_types(const Inventory& inventory, Format format) {
+  Rows rows{{"TYPE", "NAME", "BACKED BY", "GPU", "FUNCTIONS FREE FOR IT"}};
+  auto array = ordered_json::array();
+  for (const auto& type : types_of(inventory)) {
+    rows.push_back({type.id, type.type_name, type.profile.empty() ? "time slices" : type.profile, type.gpu.to_string(),
+                    std::to_string(type.functions)});
+    array.push_back({{"id", type.id},
+                     {"name", type.type_name},
+                     {"profile", type.profile},
+                     {"gpu", type.gpu.to_string()},
+                     {"free_functions", type.functions}});
+  }
+  return format == Format::kJson ? document({{"types", array}}) : table(rows);
+}
+
+std::string render_function(const Inventory& inventory, const PciFunction& function, const std::vector<Lease>& leases,
+                            Format format) {
+  std::vector<std::string> companions;
+  for (const auto* other : inventory.group_companions(function)) {
+    companions.push_back(other->address.to_string() + " (" + other->driver.value_or("no driver") + ")");
+  }
+  std::vector<std::string> holders;
+  for (const auto& holder : inventory.holders_of(function)) {
+    holders.push_back(holder.node + " by pid " + std::to_string(holder.pid) + " (" + holder.command + ")");
+  }
+  std::vector<std::string> vfs;
+  for (const auto& vf : function.virtual_functions) vfs.push_back(vf.to_string());
+  ordered_json entry{
+      {"address", function.address.to_string()},
+      {"ids", ids_of(function)},
+      {"class", hex(function.class_code, 6)},
+      {"driver", function.driver.value_or("")},
+      {"driver_override", function.driver_override},
+      {"iommu_group", function.iommu_group ? std::to_string(*function.iommu_group) : ""},
+      {"group_companions", join(companions, ", ")},
+      {"physical_function", function.physical_function ? function.physical_function->to_string() : ""},
+      {"virtual_functions", join(vfs, ", ")},
+      {"vf_total", std::to_string(function.vf_total)},
+      {"open", join(holders, ", ")},
+      {"held_by", holder_of(leases, function.address)},
+  };
+  if (const auto* gpu = inventory.find_nvidia_gpu(function.address)) {
+    entry["name"] = gpu->name;
+    entry["uuid"] = gpu->uuid;
+    entry["mig"] = mig_word(gpu->mig_mode);
+    entry["gpu_instances"] = std::to_string(gpu->instances.size());
+  }
+  if (const auto* vendor = inventory.find_vendor_vf(function.address)) {
+    entry["current_vgpu_type"] = std::to_string(vendor->current_type);
+  }
+  return render_entry("function", entry, format);
+}
+
+std::string render_mdev(const vfio::MdevDevice& mdev, const std::vector<Lease>& leases, Format format) {
+  const ordered_json entry{
+      {"uuid", mdev.uuid.to_string()},
+      {"type", mdev.type_id},
+      {"parent", mdev.parent ? mdev.parent->to_string() : ""},
+      {"iommu_group", mdev.iommu_group ? std::to_string(*mdev.iommu_group) : ""},
+      {"gpu_instance", mdev.gpu_instance_id ? std::to_string(*mdev.gpu_instance_id) : ""},
+      {"held_by", holder_of(leases, device_key(mdev.uuid))},
+  };
+  return render_entry("mdev", entry, format);
+}
+
+std::string render_mig(const Gpu& gpu, const GpuInstance& instance, const std::vector<Lease>& leases, Format format) {
+  std::vector<std::string> uuids;
+  for (const auto& compute : instance.compute_instances) uuids.push_back(compute.mig_uuid);
+  const std::string key = gpu_instance_key(gpu.address, instance.id);
+  const ordered_json entry{
+      {"gpu", gpu.address.to_string()},
+      {"gpu_uuid", gpu.uuid},
+      {"gpu_instance", std::to_string(instance.id)},
+      {"profile", profile_name(gpu, instance.profile_id)},
+      {"placement", std::to_string(instance.placement.start) + ":" + std::to_string(instance.placement.size)},
+      {"mig_uuids", join(uuids, ", ")},
+      {"held_by", holder_of(leases, key)},
+  };
+  return render_entry("gpu_instance", entry, format);
+}
+
+std::string render_problems(const Inventory& inventory) {
+  std::string text;
+  for (const auto& problem : inventory.problems) text += "warning: not read: " + error_text(problem).substr(7);
+  return text;
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// Requests and leases: explain, attach, detach, list leases, reconcile.
+#include "broker/render/error.h"
+#include "broker/render/json.h"
+#include "broker/render/render.h"
+#include "broker/render/table.h"
+
+namespace slicebroker::broker {
+namespace {
+
+using nlohmann::ordered_json;
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string target_text(const Target& target) {
+  std::string text(hypervisors::name(target.hypervisor));
+  return text + (target.version ? " " + target.version->to_string() : " (version not known: taken for the newest)");
+}
+
+std::string device_of(const hypervisors::Attachment& attachment) {
+  if (attachment.mdev) return attachment.mdev->to_string();
+  return attachment.function ? attachment.function->to_string() : "-";
+}
+
+std::string_view verdict_of(const Resolution& resolution, const Candidate& candidate) {
+  if (!candidate.accepted()) return "rejected";
+  return &candidate == resolution.granted() ? "granted" : "possible";
+}
+
+std::string_view surface_of(const Candidate& candidate) {
+  return candidate.surface ? hypervisors::name(*candidate.surface) : "-";
+}
+
+std::string plan_text(const Plan& plan) {
+  std::string text;
+  int number = 1;
+  for (const auto& step : plan.steps) text += "  " + std::to_string(number++) + ". " + describe(step) + "\n";
+  return text.empty() ? "  nothing to change on the host\n" : text;
+}
+
+ordered_json plan_json(const Plan& plan) {
+  auto steps = ordered_json::array();
+  for (const auto& step : plan.steps) {
+    steps.push_back({{"kind", kind(step)}, {"fields", fields(step)}, {"description", describe(step)}});
+  }
+  auto devices = ordered_json::array();
+  for (const auto& device : plan.devices) devices.push_back(device.device);
+  return {{"surface", hypervisors::name(plan.attachment.surface)},
+          {"device", device_of(plan.attachment)},
+          {"steps", steps},
+          {"leases", devices}};
+}
+
+ordered_json candidates_json(const Resolution& resolution) {
+  auto array = ordered_json::array();
+  for (const auto& candidate : resolution.candidates) {
+    ordered_json entry{{"verdict", verdict_of(resolution, candidate)},
+                       {"surface", candidate.surface ? ordered_json(surface_of(candidate)) : ordered_json()},
+                       {"device", candidate.device},
+                       {"slice", candidate.slice},
+                       {"isolation", name(candidate.isolation)}};
+    if (candidate.accepted()) {
+      entry["plan"] = plan_json(candidate.plan);
+    } else {
+      entry["reason"] = {{"code", candidate.code}, {"fact", candidate.fact}, {"remedy", candidate.remedy}};
+    }
+    array.push_back(std::move(entry));
+  }
+  return array;
+}
+
+ordered_json lease_json(const Lease& lease) {
+  auto steps = ordered_json::array();
+  for (const auto& step : lease.steps) {
+    steps.push_back({{"kind", kind(step.step)},
+                     {"fields", fields(step.step)},
+                     {"before", step.before},
+                     {"already_so", step.already_so},
+                     {"state", name(step.state)}});
+  }
+  auto devices = ordered_json::array();
+  for (const auto& device : lease.devices) devices.push_back(device.device);
+  return {{"generation", lease.generation},
+          {"state", name(lease.state)},
+          {"owner", lease.owner()},
+          {"vm_uuid", lease.vm_uuid ? lease.vm_uuid->to_string() : ""},
+          {"selector", lease.selector},
+          {"slice", lease.slice},
+          {"surface", hypervisors::name(lease.attachment.surface)},
+          {"device", device_of(lease.attachment)},
+          {"guest_address", lease.guest_address},
+          {"created_at", lease.created_at},
+          {"boot_id", lease.boot_id},
+          {"leases", devices},
+          {"steps", steps}};
+}
+
+std::string leases_json(const std::vector<Lease>& leases) {
+  auto array = ordered_json::array();
+  for (const auto& lease : leases) array.push_back(lease_json(lease));
+  return document({{"leases", array}});
+}
+
+}  // namespace
+
+std::string render_resolution(const std::string& selector, const Target& target, const Resolution& resolution,
+                              Format format) {
+  if (format == Format::kJson) {
+    return document({{"selector", selector},
+                     {"hypervisor", hypervisors::name(target.hypervisor)},
+                     {"version", target.version ? target.version->to_string() : ""},
+                     {"granted", resolution.granted() != nullptr},
+                     {"candidates", candidates_json(resolution)}});
+  }
+  Rows rows{{"VERDICT", "SURFACE", "DEVICE", "ISOLATION", "CODE", "WHY"}};
+  for (const auto& candidate : resolution.candidates) {
+    rows.push_back({std::string(verdict_of(resolution, candidate)), std::string(surface_of(candidate)),
+                    candidate.device, std::string(name(candidate.isolation)),
+                    candidate.accepted() ? "-" : candidate.code,
+                    candidate.accepted() ? candidate.slice : candidate.fact});
+  }
+  std::string text = selector + " for " + target_text(target) + "\n" + table(folded(rows, 2), "  ");
+  if (const auto* granted = resolution.granted()) {
+    text += "plan:\n" + plan_text(granted->plan);
+  } else {
+    text += "hint: " + refusal(resolution).hint + "\n";
+  }
+  return text;
+}
+
+std::string render_plans(const std::vector<PlannedLease>& plans, Format format) {
+  if (format == Format::kJson) {
+    auto array = ordered_json::array();
+    for (const auto& planned : plans) array.push_back(plan_json(planned.plan));
+    return document({{"dry_run", true}, {"plans", array}});
+  }
+  std::string text;
+  for (const auto& planned : plans) {
+    text += "would lease " + planned.resolution.granted()->slice + ", surface " +
+            std::string(hypervisors::name(planned.plan.attachment.surface)) + ":\n" + plan_text(planned.plan);
+  }
+  return text + "dry run: nothing was changed\n";
+}
+
+std::string render_attached(const std::vector<Lease>& leases, Format format) {
+  if (format == Format::kJson) return leases_json(leases);
+  std::string text;
+  for (const auto& lease : leases) {
+    text += "attached " + lease.selector + " to " + lease.owner() + ": " +
+            std::string(hypervisors::name(lease.attachment.surface)) + " " + device_of(lease.attachment);
+    if (!lease.guest_address.empty()) text += ", in the guest at " + lease.guest_address;
+    text += " (lease " + std::to_string(lease.generation) + ")\n";
+  }
+  return text;
+}
+
+std::string render_detached(const std::vector<Lease>& leases, DryRun dry_run, Format format) {
+  if (format == Format::kJson) return leases_json(leases);
+  std::string text;
+  for (const auto& lease : leases) {
+    text += (dry_run == DryRun::kYes ? "would detach " : "detached ") + lease.selector + " from " + lease.owner() +
+            " (lease " + std::to_string(lease.generation) + ")\n";
+    for (auto step = lease.steps.rbegin(); step != lease.steps.rend(); ++step) {
+      if (!step->already_so) text += "  undo: " + describe(step->step) + "\n";
+    }
+  }
+  return text + (dry_run == DryRun::kYes ? "dry run: nothing was changed\n" : "host: restored\n");
+}
+
+std::string render_leases(const std::vector<Lease>& leases, Format format) {
+  if (format == Format::kJson) return leases_json(leases);
+  Rows rows{{"LEASE", "STATE", "OWNER", "SELECTOR", "SURFACE", "DEVICE", "IN GUEST", "SINCE"}};
+  for (const auto& lease : leases) {
+    rows.push_back({std::to_string(lease.generation), std::string(name(lease.state)), lease.owner(), lease.selector,
+                    std::string(hypervisors::name(lease.attachment.surface)), device_of(lease.attachment),
+                    lease.guest_address.empty() ? "-" : lease.guest_address, lease.created_at});
+  }
+  return table(rows);
+}
+
+std::string render_lease(const Lease& lease, Format format) {
+  if (format == Format::kJson) return document({{"lease", lease_json(lease)}});
+  ordered_json entry = lease_json(lease);
+  entry.erase("steps");
+  std::string devices;
+  for (const auto& device : lease.devices) devices += (devices.empty() ? "" : ", ") + device.device;
+  entry["leases"] = devices;
+  std::string text = render_entry("lease", entry, format) + "steps:\n";
+  for (const auto& step : lease.steps) {
+    text +=
+        "  " + describe(step.step) + ": " + (step.already_so ? "was so before" : std::string(name(step.state))) + "\n";
+  }
+  return text;
+}
+
+std::string render_verbatim(const char* member, const std::string& text, Format format) {
+  return format == Format::kJson ? document({{member, text}}) : text;
+}
+
+std::string render_findings(const std::vector<Finding>& findings, Format format) {
+  if (format == Format::kJson) {
+    auto array = ordered_json::array();
+    for (const auto& finding : findings) {
+      ordered_json entry{{"lease", finding.generation}, {"owner", finding.owner},   {"device", finding.device},
+                         {"drift", finding.drift},      {"action", finding.action}, {"resolved", finding.resolved}};
+      if (finding.error) entry["error"] = ordered_json::parse(error_json(*finding.error))["error"];
+      array.push_back(std::move(entry));
+    }
+    return document({{"findings", array}});
+  }
+  if (findings.empty()) return "ledger, host and hypervisors agree\n";
+  Rows rows{{"LEASE", "OWNER", "DEVICE", "DRIFT", "REMEDY", "DONE"}};
+  std::string errors;
+  for (const auto& finding : findings) {
+    rows.push_back({std::to_string(finding.generation), finding.owner, finding.device, finding.drift, finding.action,
+                    finding.resolved ? "yes" : "no"});
+    if (finding.error) errors += "lease " + std::to_string(finding.generation) + ": " + error_text(*finding.error);
+  }
+  return table(rows) + errors;
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared by the resolver's parts only.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "broker/resolver/resolver.h"
+
+namespace slicebroker::broker {
+
+struct Context {
+  const vfio::Inventory& inventory;
+  const std::vector<Hold>& holds;
+  const Request& request;
+
+  // The active lease on a device, or nullptr.
+  const Hold* hold_on(const std::string& device) const;
+};
+
+// The physical function that a function belongs to: itself, or its PF.
+PciAddress gpu_of(const vfio::PciFunction& function);
+
+// kNotFound: the selector names nothing that exists; the hint has near misses.
+Error names_nothing(std::string subject, std::string fact, std::string hint);
+
+Candidate rejected(Candidate candidate, const Reason& reason, std::string fact);
+Candidate leased(Candidate candidate, const Hold& hold);
+
+// "pid 4711 (nv-hostengine) has /dev/nvidia0 open, ..."
+std::string holder_text(const std::vector<vfio::Holder>& holders);
+
+// The candidate's check that comes before all others: can the target hypervisor attach this surface at all?
+// Returns whether it can; if not, the candidate carries the compatibility table's reason.
+bool check_hypervisor(const Context& context, const vfio::PciFunction& function, Candidate& candidate);
+
+// A function with its whole IOMMU group, to vfio-pci: the surfaces gpu and vf.
+Candidate resolve_group(const Context& context, const vfio::PciFunction& function, hypervisors::Surface surface);
+
+// Candidates for slices of one kind, over every function that could carry one.
+std::vector<Candidate> resolve_gpu_instance(const Context& context, const vfio::nvidia::Gpu& gpu,
+                                            const vfio::nvidia::GpuInstance& instance, const std::string& slice);
+Result<std::vector<Candidate>> resolve_profile(const Context& context, const ProfileSelector& selector);
+Result<std::vector<Candidate>> resolve_type(const Context& context, const TypeSelector& selector);
+
+// Devices that exist already and are taken as they are.
+Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selector);
+Result<Candidate> resolve_vf(const Context& context, const VfSelector& selector);
+
+}  // namespace slicebroker::broker

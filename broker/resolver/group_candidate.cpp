@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole function with its IOMMU group on vfio-pci: the surfaces gpu and vf.
+#include <algorithm>
+
+#include "broker/resolver/context.h"
+#include "vfio/base/text.h"
+
+namespace slicebroker::broker {
+namespace {
+
+using hypervisors::Surface;
+using vfio::PciFunction;
+
+constexpr std::string_view kVfioPci = "vfio-pci";
+
+// A companion may be taken along when nobody uses it: no driver, a driver that speaks VFIO, or pci-stub, which only
+// keeps others away. Another GPU is somebody's device even without a driver.
+bool free_to_take(const PciFunction& companion) {
+  if (is_gpu(companion)) return false;
+  return !companion.driver || !companion.vfio_devices.empty() || companion.driver == "pci-stub";
+}
+
+std::string blockers_text(const Context& context, const std::vector<const PciFunction*>& companions) {
+  std::vector<std::string> texts;
+  for (const auto* companion : companions) {
+    if (free_to_take(*companion) || context.request.allowed_group_members.contains(companion->address)) continue;
+    texts.push_back(companion->address.to_string() + " is " +
+                    (companion->driver ? "on " + *companion->driver : std::string("another GPU")));
+  }
+  return join(texts, ", ");
+}
+
+// Everything of this GPU that is in use: leases of its slices, vGPUs of others on its VFs.
+std::string slices_in_use(const Context& context, const PciFunction& function) {
+  std::vector<std::string> texts;
+  for (const auto& hold : context.holds) {
+    if (hold.leased.gpu != function.address || hold.leased.device == device_key(function.address)) continue;
+    const std::string text = hold.owner + " holds a slice of it by lease " + std::to_string(hold.generation);
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+  }
+  const auto ours = [&](const PciAddress& address) {
+    const auto* owner = context.inventory.find_function(address);
+    return owner != nullptr && gpu_of(*owner) == function.address;
+  };
+  for (const auto& mdev : context.inventory.mdevs) {
+    if (mdev.parent && ours(*mdev.parent) && context.hold_on(device_key(mdev.uuid)) == nullptr) {
+      texts.push_back("mediated device " + mdev.uuid.to_string() + " exists");
+    }
+  }
+  for (const auto& vf : context.inventory.vendor_vfs) {
+    if (vf.current_type != 0 && ours(vf.address) && context.hold_on(device_key(vf.address)) == nullptr) {
+      texts.push_back("VF " + vf.address.to_string() + " carries vGPU type " + std::to_string(vf.current_type));
+    }
+  }
+  return join(texts, ", ");
+}
+
+std::vector<vfio::Holder> holders_of_all(const Context& context, const PciFunction& function,
+                                         const std::vector<const PciFunction*>& companions) {
+  auto holders = context.inventory.holders_of(function);
+  const auto add = [&](const PciFunction& other) {
+    for (auto& holder : context.inventory.holders_of(other)) {
+      if (std::find(holders.begin(), holders.end(), holder) == holders.end()) holders.push_back(std::move(holder));
+    }
+  };
+  for (const auto* companion : companions) add(*companion);
+  for (const auto& address : function.virtual_functions) {
+    if (const auto* vf = context.inventory.find_function(address)) add(*vf);
+  }
+  return holders;
+}
+
+// In this order: undone backwards, the driver comes back first, then MIG mode, then the VFs, and the GPU instances
+// last, since enabling VFs wipes them (nvidia.md 3.3).
+std::vector<vfio::Step> steps_for(const Context& context, const PciFunction& function,
+                                  const std::vector<const PciFunction*>& companions) {
+  std::vector<vfio::Step> steps;
+  const auto* gpu = context.inventory.find_nvidia_gpu(function.address);
+  if (gpu != nullptr && !gpu->instances.empty()) steps.push_back(vfio::DestroyGpuInstances{function.address});
+  if (function.vf_count > 0) steps.push_back(vfio::DisableVfs{function.address});
+  if (gpu != nullptr && gpu->mig_mode == vfio::nvidia::MigMode::kOn)
+    steps.push_back(vfio::DisableMig{function.address});
+  const auto bind = [&](const PciFunction& other) {
+    if (other.vfio_devices.empty() && other.driver != "pci-stub") {
+      steps.push_back(vfio::BindDriver{other.address, std::string(kVfioPci)});
+    }
+  };
+  for (const auto* companion : companions) bind(*companion);
+  bind(function);
+  return steps;
+}
+
+Plan plan_for(const Context& context, const PciFunction& function, Surface surface,
+              const std::vector<const PciFunction*>& companions) {
+  Plan plan;
+  plan.steps = steps_for(context, function, companions);
+  plan.attachment.surface = surface;
+  plan.attachment.function = function.address;
+  plan.devices.push_back({device_key(function.address), gpu_of(function)});
+  for (const auto* companion : companions) {
+    // libvirt takes only what speaks VFIO for a companion; pci-stub keeps its function safe without being told.
+    if (companion->driver != "pci-stub") plan.attachment.companions.push_back(companion->address);
+    plan.devices.push_back({device_key(companion->address), gpu_of(*companion)});
+  }
+  return plan;
+}
+
+}  // namespace
+
+Candidate resolve_group(const Context& context, const PciFunction& function, Surface surface) {
+  Candidate candidate;
+  candidate.surface = surface;
+  candidate.device = function.address.to_string();
+  candidate.slice = surface == Surface::kGpu ? "the whole GPU" : "the virtual function";
+  // How a vendor's VF shares the engine is not told by sysfs; the lower isolation is assumed.
+  candidate.isolation = surface == Surface::kGpu ? Isolation::kHardware : Isolation::kTimeSliced;
+  const auto companions = context.inventory.group_companions(function);
+
+  if (surface == Surface::kGpu && !is_gpu(function)) {
+    return rejected(candidate, reasons::kNotAGpu,
+                    function.physical_function
+                        ? "it is a virtual function of " + function.physical_function->to_string()
+                        : "its PCI class is no display or accelerator class");
+  }
+  if (!check_hypervisor(context, function, candidate)) return candidate;
+  if (candidate.isolation < context.request.isolation) {
+    return rejected(candidate, reasons::kIsolationTooLow, "a virtual function counts as time-sliced");
+  }
+  if (context.request.only_mdev ||
+      (context.request.only_function && context.request.only_function != function.address)) {
+    return rejected(candidate, reasons::kNotTheAgreedDevice, "the XML does not name this function");
+  }
+  for (const auto& address : {function.address, gpu_of(function)}) {
+    if (const auto* hold = context.hold_on(device_key(address))) return leased(candidate, *hold);
+  }
+  for (const auto* companion : companions) {
+    if (const auto* hold = context.hold_on(device_key(companion->address))) return leased(candidate, *hold);
+  }
+  if (const auto in_use = slices_in_use(context, function); !in_use.empty()) {
+    return rejected(candidate, reasons::kGpuNotIdle, in_use);
+  }
+  if (const auto holders = holders_of_all(context, function, companions); !holders.empty()) {
+    return rejected(candidate, reasons::kHeldByProcess, holder_text(holders));
+  }
+  if (!function.iommu_group) return rejected(candidate, reasons::kIommuOff, "sysfs shows no iommu_group link");
+  if (const auto blockers = blockers_text(context, companions); !blockers.empty()) {
+    return rejected(candidate, reasons::kGroupNotViable,
+                    "IOMMU group " + std::to_string(*function.iommu_group) + ": " + blockers);
+  }
+  // A handover destroys GPU instances; what was not recorded can't come back.
+  if (surface == Surface::kGpu && function.driver == "nvidia" &&
+      context.inventory.find_nvidia_gpu(function.address) == nullptr) {
+    return rejected(candidate, reasons::kMigLayoutUnknown, "NVML does not tell of this GPU");
+  }
+  candidate.plan = plan_for(context, function, surface, companions);
+  const bool binds = std::any_of(candidate.plan.steps.begin(), candidate.plan.steps.end(),
+                                 [](const vfio::Step& step) { return std::holds_alternative<vfio::BindDriver>(step); });
+  if (binds && !context.inventory.vfio_pci_loaded) {
+    return rejected(candidate, reasons::kVfioPciNotLoaded, "there is no /sys/bus/pci/drivers/vfio-pci");
+  }
+  return candidate;
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/resolver/resolver.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "broker/resolver/context.h"
+#include "hypervisors/compatibility.h"
+#include "vfio/base/text.h"
+
+namespace slicebroker::broker {
+namespace {
+
+using hypervisors::Surface;
+
+std::string known_mig_devices(const vfio::nvidia::Driver& driver) {
+  std::vector<std::string> uuids;
+  for (const auto& gpu : driver.gpus) {
+    for (const auto& instance : gpu.instances) {
+      for (const auto& compute : instance.compute_instances) uuids.push_back(compute.mig_uuid);
+    }
+  }
+  if (uuids.empty()) return "no GPU of this host has a MIG device; make one: nvidia-smi mig -cgi PROFILE -C";
+  constexpr std::size_t kMost = 4;
+  const std::size_t more = uuids.size() > kMost ? uuids.size() - kMost : 0;
+  uuids.resize(uuids.size() - more);
+  return "this host has " + join(uuids, ", ") + (more > 0 ? " and " + std::to_string(more) + " more" : "");
+}
+
+// Only NVML knows MIG devices and GPU UUIDs; without it such a selector can't even be looked up.
+Result<const vfio::nvidia::Driver*> nvidia_driver(const Context& context, std::string_view what) {
+  if (context.inventory.nvidia) return &*context.inventory.nvidia;
+  Error error = context.inventory.nvml_error
+                    ? caused_by("look up " + std::string(what), to_string(context.request.selector),
+                                *context.inventory.nvml_error)
+                    : Error{};
+  error.code = ErrorCode::kRefused;
+  error.fact = "only NVML can tell";
+  return fail(std::move(error));
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const MigSelector& selector) {
+  SLICEBROKER_TRY(const auto* driver, nvidia_driver(context, "the MIG device"));
+  const auto found = vfio::nvidia::find_instance(*driver, selector.uuid);
+  if (!found) {
+    return fail(names_nothing(selector.uuid.to_string(), "no GPU of this host has this MIG device",
+                              known_mig_devices(*driver)));
+  }
+  return resolve_gpu_instance(context, *found->gpu, *found->gpu_instance, selector.uuid.to_string());
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const ProfileSelector& selector) {
+  SLICEBROKER_TRY([[maybe_unused]] const auto* driver, nvidia_driver(context, "the MIG profile"));
+  return resolve_profile(context, selector);
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const TypeSelector& selector) {
+  return resolve_type(context, selector);
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const MdevSelector& selector) {
+  SLICEBROKER_TRY(auto candidate, resolve_mdev(context, selector));
+  return std::vector{std::move(candidate)};
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const VfSelector& selector) {
+  SLICEBROKER_TRY(auto candidate, resolve_vf(context, selector));
+  return std::vector{std::move(candidate)};
+}
+
+Result<PciAddress> gpu_address(const Context& context, const GpuSelector& selector) {
+  if (const auto* address = std::get_if<PciAddress>(&selector.gpu)) return *address;
+  const auto& uuid = std::get<std::string>(selector.gpu);
+  SLICEBROKER_TRY(const auto* driver, nvidia_driver(context, "the GPU's UUID"));
+  for (const auto& gpu : driver->gpus) {
+    if (lower(gpu.uuid) == lower(uuid)) return gpu.address;
+  }
+  return fail(names_nothing(uuid, "the nvidia driver lists no such GPU",
+                            "a GPU on vfio-pci has no UUID; name it by its address: slicebroker list gpus"));
+}
+
+Result<std::vector<Candidate>> candidates_of(const Context& context, const GpuSelector& selector) {
+  SLICEBROKER_TRY(const auto address, gpu_address(context, selector));
+  const auto* function = context.inventory.find_function(address);
+  if (function == nullptr) {
+    return fail(names_nothing(address.to_string(), "no such PCI function", "see: slicebroker list gpus"));
+  }
+  return std::vector{resolve_group(context, *function, Surface::kGpu)};
+}
+
+bool is_slice(const Selector& selector) {
+  return std::holds_alternative<MigSelector>(selector) || std::holds_alternative<ProfileSelector>(selector) ||
+         std::holds_alternative<TypeSelector>(selector);
+}
+
+void best_first(std::vector<Candidate>& candidates) {
+  const auto rank = [](const Candidate& candidate) {
+    if (candidate.accepted()) return 0;
+    switch (candidate.reason->reason_class) {
+      case ReasonClass::kHeld: return 1;
+      case ReasonClass::kNotSurfaced: return 2;
+      case ReasonClass::kRefused: return 3;
+    }
+    return 3;
+  };
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+}
+
+// The GPU whose slice a candidate is, or nullptr for one that is no PCI function's.
+const vfio::PciFunction* gpu_function(const Context& context, const Candidate& candidate) {
+  const auto address = PciAddress::parse(candidate.device);
+  const auto* function = address ? context.inventory.find_function(*address) : nullptr;
+  return function != nullptr ? context.inventory.find_function(gpu_of(*function)) : nullptr;
+}
+
+// The whole GPU stands in only for slices that exist and can't be surfaced: never around a holder or missing capacity,
+// and not for a GPU that has no such slice.
+void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
+  const auto& request = context.request;
+  if (request.fallback != Fallback::kGpu || !is_slice(request.selector) || request.only_mdev) return;
+  std::map<PciAddress, bool> unsurfaced;  // by GPU: whether each of its candidates is so
+  for (const auto& candidate : candidates) {
+    if (candidate.accepted() || candidate.reason->reason_class == ReasonClass::kHeld) return;
+    const auto* gpu = gpu_function(context, candidate);
+    if (gpu == nullptr) continue;
+    // Where the whole GPU was agreed before, no slice is the agreed device.
+    const bool so = candidate.reason->reason_class == ReasonClass::kNotSurfaced ||
+                    candidate.reason == &reasons::kNotTheAgreedDevice;
+    const auto at = unsurfaced.try_emplace(gpu->address, so).first;
+    at->second = at->second && so;
+  }
+  for (const auto& [address, all] : unsurfaced) {
+    if (all) candidates.push_back(resolve_group(context, *context.inventory.find_function(address), Surface::kGpu));
+  }
+}
+
+void suggest_fallback(const Request& request, std::vector<Candidate>& candidates) {
+  if (request.fallback != Fallback::kNone || !is_slice(request.selector)) return;
+  for (auto& candidate : candidates) {
+    if (candidate.accepted() || candidate.reason->reason_class != ReasonClass::kNotSurfaced) continue;
+    candidate.remedy += ", or take the whole GPU for it: --fallback gpu";
+  }
+}
+
+}  // namespace
+
+const Hold* Context::hold_on(const std::string& device) const {
+  const auto at = std::find_if(holds.begin(), holds.end(), [&](const Hold& h) { return h.leased.device == device; });
+  return at == holds.end() ? nullptr : &*at;
+}
+
+std::string device_key(const PciAddress& function) {
+  return "pci:" + function.to_string();
+}
+std::string device_key(const Uuid& mdev) {
+  return "mdev:" + mdev.to_string();
+}
+std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance) {
+  return "gpu-instance:" + gpu.to_string() + "/" + std::to_string(instance);
+}
+
+PciAddress gpu_of(const vfio::PciFunction& function) {
+  return function.physical_function.value_or(function.address);
+}
+
+Error names_nothing(std::string subject, std::string fact, std::string hint) {
+  Error error;
+  error.code = ErrorCode::kNotFound;
+  error.tried = "resolve";
+  error.subject = std::move(subject);
+  error.fact = std::move(fact);
+  error.hint = std::move(hint);
+  return error;
+}
+
+Candidate rejected(Candidate candidate, const Reason& reason, std::string fact) {
+  candidate.reason = &reason;
+  candidate.code = reason.code;
+  candidate.fact = std::move(fact);
+  candidate.remedy = reason.remedy;
+  candidate.plan = {};
+  return candidate;
+}
+
+Candidate leased(Candidate candidate, const Hold& hold) {
+  return rejected(std::move(candidate), reasons::kLeased,
+                  hold.owner + " holds it by lease " + std::to_string(hold.generation));
+}
+
+std::string holder_text(const std::vector<vfio::Holder>& holders) {
+  std::vector<std::string> texts;
+  for (const auto& holder : holders) {
+    texts.push_back("pid " + std::to_string(holder.pid) + " (" + holder.command + ") has " + holder.node + " open");
+  }
+  return join(texts, ", ");
+}
+
+bool check_hypervisor(const Context& context, const vfio::PciFunction& function, Candidate& candidate) {
+  const auto vendor = function.vendor == vfio::kVendorNvidia ? hypervisors::Vendor::kNvidia : hypervisors::Vendor::kAny;
+  const auto& target = context.request.target;
+  const auto& row = hypervisors::compatibility(target.hypervisor, target.version, *candidate.surface, vendor);
+  if (row.reason.empty()) return true;
+  candidate = rejected(std::move(candidate), reasons::kHypervisorUnsupported, std::string(row.explanation));
+  candidate.code = row.reason;
+  return false;
+}
+
+const Candidate* Resolution::granted() const {
+  const auto at = std::find_if(candidates.begin(), candidates.end(), [](const auto& c) { return c.accepted(); });
+  return at == candidates.end() ? nullptr : &*at;
+}
+
+Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request) {
+  const Context context{inventory, holds, request};
+  SLICEBROKER_TRY(auto candidates,
+                  std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector));
+  best_first(candidates);
+  add_fallback(context, candidates);
+  suggest_fallback(request, candidates);
+  return Resolution{std::move(candidates)};
+}
+
+Error refusal(const Resolution& resolution) {
+  Error error;
+  error.code = ErrorCode::kRefused;
+  error.tried = "find a device";
+  constexpr std::size_t kMostRemedies = 2;  // those of the candidates that were nearest
+  std::set<std::string> remedies;
+  for (const auto& candidate : resolution.candidates) {
+    if (candidate.accepted()) continue;
+    if (candidate.reason->reason_class == ReasonClass::kHeld) error.code = ErrorCode::kHeld;
+    Error cause;
+    cause.code = candidate.reason->reason_class == ReasonClass::kHeld ? ErrorCode::kHeld : ErrorCode::kRefused;
+    cause.reason = candidate.code;
+    cause.tried = candidate.surface ? hypervisors::name(*candidate.surface) : "-";
+    cause.subject = candidate.device;
+    cause.fact = candidate.fact;
+    error.causes.push_back(std::move(cause));
+    if (remedies.size() < kMostRemedies && remedies.insert(candidate.remedy).second) {
+      error.hint += (error.hint.empty() ? "" : "; or ") + candidate.remedy;
+    }
+  }
+  if (!error.causes.empty()) error.reason = error.causes.front().reason;
+  return error;
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inventory + leases + request -> a plan, or a reason for every candidate. Pure: no file system, no clock, no VMM.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/request/request.h"
+#include "broker/resolver/reason.h"
+#include "hypervisors/attachment.h"
+#include "vfio/inventory.h"
+#include "vfio/step.h"
+
+namespace slicebroker::broker {
+
+// One thing that a lease takes, so that nobody else may: "pci:0000:41:00.4", "mdev:<uuid>",
+// "gpu-instance:0000:41:00.0/3" (see device_key()).
+struct LeasedDevice {
+  std::string device;
+  PciAddress gpu;  // the physical function it belongs to: leases of slices keep the whole GPU from being leased
+  bool operator==(const LeasedDevice&) const = default;
+};
+
+std::string device_key(const PciAddress& function);                           // "pci:0000:41:00.4"
+std::string device_key(const Uuid& mdev);                                     // "mdev:<uuid>"
+std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance);  // "gpu-instance:0000:41:00.0/3"
+
+// A device that an active lease holds, as the resolver needs to know it.
+struct Hold {
+  LeasedDevice leased;
+  std::int64_t generation = 0;
+  std::string owner;  // "libvirt:web1"
+};
+
+// The ordered steps that make a candidate attachable, what the hypervisor is then told, and what the lease takes.
+struct Plan {
+  std::vector<vfio::Step> steps;
+  hypervisors::Attachment attachment;  // its id is set when the lease has a number
+  std::vector<LeasedDevice> devices;
+};
+
+// One (slice, surface, device) that was looked at. Without a reason it could be granted.
+struct Candidate {
+  std::optional<hypervisors::Surface> surface;  // nullopt: there is none for the slice
+  std::string device;                           // BDF of the function, or UUID of the mediated device
+  std::string slice;                            // "MIG-...", "1g.10gb of 0000:41:00.0": what would be given
+  Isolation isolation = Isolation::kHardware;
+  const Reason* reason = nullptr;
+  std::string code;  // reason's code, or the compatibility table's
+  std::string fact;  // what was seen: one clause
+  std::string remedy;
+  Plan plan;  // where there is no reason
+
+  bool accepted() const { return reason == nullptr; }
+};
+
+struct Resolution {
+  // In the ladder's order: slices, best first (accepted, held and so perhaps free later, not surfaced, refused), then
+  // whole GPUs that may stand in. The first accepted one is granted.
+  std::vector<Candidate> candidates;
+
+  const Candidate* granted() const;
+};
+
+// Errors: kNotFound where the selector names nothing that exists, with near misses as the hint (an unknown name is
+// never a whole GPU); kRefused with NVML's reason where only NVML could tell. A refusal is no error: it is a
+// Resolution in which nothing is granted.
+Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request);
+
+// The failure of a resolution in which nothing is granted: kHeld where a holder stands in the way, else kRefused; each
+// candidate's reason is a cause.
+Error refusal(const Resolution& resolution);
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "broker/service/broker.h"
+
+namespace slicebroker::broker {
+namespace {
+
+using hypervisors::HypervisorKind;
+
+// The VM as attach needs it: there, and able to take a device.
+Result<hypervisors::VirtualMachine> find_ready_vm(hypervisors::Hypervisor& hypervisor,
+                                                  const hypervisors::VmReference& vm) {
+  SLICEBROKER_TRY(auto machine, hypervisor.find_vm());
+  // A Cloud Hypervisor VM that was created and not booted takes devices too.
+  if (machine.running || vm.kind == HypervisorKind::kCloudHypervisor) return machine;
+  Error error;
+  error.code = ErrorCode::kRefused;
+  error.reason = "VM_NOT_RUNNING";
+  error.tried = "attach";
+  error.subject = vm.to_string();
+  error.fact = "the domain is not running";
+  error.hint = "start it first; or give it its device at every start: slicebroker xml --domain FILE, and the hook";
+  return fail(std::move(error));
+}
+
+Error untouched(Error error) {
+  if (!error.host) error.host = HostOutcome::kUntouched;
+  return error;
+}
+
+}  // namespace
+
+Result<Lease> Broker::attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request,
+                                 Lease draft) {
+  SLICEBROKER_TRY(auto lease, acquire(ledger, request, std::move(draft)));
+  auto given = hypervisor.attach(lease.attachment);
+  if (!given) {
+    // A VMM that failed or was silent may have taken it all the same: it must say so before anything is undone.
+    const auto has = hypervisor.has(lease.attachment);
+    if (!has && given.error().code == ErrorCode::kNoAnswer) {
+      Error error = caused_by("hand the device over", lease.owner(), std::move(given).error());
+      error.hint = "when the hypervisor answers again: slicebroker reconcile";
+      error.host = HostOutcome::kChanged;
+      return fail(std::move(error));
+    }
+    if (has && *has) given = hypervisors::GuestDevice{};
+  }
+  if (!given) {
+    Error error = caused_by("hand the device over", lease.owner(), std::move(given).error());
+    auto released = release_now(ledger, lease, "failed: " + error.tried, environment_.detach_deadline);
+    return fail(after_undo(std::move(error), std::move(released)));
+  }
+  SLICEBROKER_CHECK(changed_unless_told(ledger.set_attached(lease.generation, given->guest_address, lease.vmm)));
+  lease.state = LeaseState::kAttached;
+  lease.guest_address = given->guest_address;
+  return lease;
+}
+
+Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, const std::vector<Selector>& selectors,
+                                          const RequestOptions& options) {
+  const auto hypervisor = environment_.connect(vm);
+  auto attach_all = [&]() -> Result<std::vector<Lease>> {
+    SLICEBROKER_TRY(const auto version, hypervisor->version());
+    SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
+    SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+    SLICEBROKER_CHECK(recover_abandoned(ledger));
+    std::vector<Lease> attached;
+    for (const auto& selector : selectors) {
+      SLICEBROKER_TRY(auto draft, draft_lease(vm, selector));
+      if (vm.kind == HypervisorKind::kLibvirt) draft.vm.target = machine.name;
+      draft.vm_uuid = machine.uuid;
+      if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
+      auto lease = attach_one(ledger, *hypervisor, make_request(selector, {vm.kind, version}, options), draft);
+      if (!lease) {
+        Error error = caused_by("attach " + to_string(selector) + " to", vm.to_string(), std::move(lease).error());
+        for (auto& earlier : attached) error = after_undo(std::move(error), detach_one(ledger, earlier));
+        return fail(std::move(error));
+      }
+      attached.push_back(*std::move(lease));
+    }
+    return attached;
+  };
+  auto result = attach_all();
+  if (!result) return fail(untouched(std::move(result).error()));
+  return result;
+}
+
+Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmReference& vm,
+                                                      const std::vector<Selector>& selectors,
+                                                      const RequestOptions& options) const {
+  const auto hypervisor = environment_.connect(vm);
+  auto plan_all = [&]() -> Result<std::vector<PlannedLease>> {
+    SLICEBROKER_TRY(const auto version, hypervisor->version());
+    SLICEBROKER_TRY([[maybe_unused]] const auto machine, find_ready_vm(*hypervisor, vm));
+    SLICEBROKER_TRY(const auto held, leases());
+    SLICEBROKER_TRY(const auto host, inventory());
+    auto holds = holds_of(held);
+    std::vector<PlannedLease> planned;
+    for (const auto& selector : selectors) {
+      SLICEBROKER_TRY(auto resolution, resolve(host, holds, make_request(selector, {vm.kind, version}, options)));
+      const auto* granted = resolution.granted();
+      if (granted == nullptr) {
+        return fail(caused_by("attach " + to_string(selector) + " to", vm.to_string(), refusal(resolution)));
+      }
+      Plan plan = granted->plan;
+      for (const auto& device : plan.devices) holds.push_back({device, 0, vm.to_string()});
+      planned.push_back({std::move(resolution), std::move(plan)});
+    }
+    return planned;
+  };
+  auto result = plan_all();
+  if (!result) return fail(untouched(std::move(result).error()));
+  return result;
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Looking, and taking a lease: what attach and the hook share.
+#include "broker/service/broker.h"
+
+#include <unistd.h>
+
+#include "vfio/host/holders.h"
+
+namespace slicebroker::broker {
+namespace {
+
+// Another broker's lease may begin or end between our look and our intent; then we look again. A hundred brokers at
+// once settle within this many looks.
+constexpr int kMostLooks = 200;
+
+bool look_again(const Error& error) {
+  return error.reason == "LEDGER_MOVED_ON" || error.reason == "LEASED";
+}
+
+}  // namespace
+
+Result<vfio::Inventory> Broker::inventory() const {
+  return vfio::read_inventory(environment_.host);
+}
+
+Result<std::vector<Lease>> Broker::leases() const {
+  SLICEBROKER_TRY(const auto ledger, Ledger::open_for_reading(environment_.state_directory));
+  SLICEBROKER_TRY(auto view, ledger.read());
+  return std::move(view.leases);
+}
+
+Request make_request(const Selector& selector, const Target& target, const RequestOptions& options) {
+  Request request;
+  request.selector = selector;
+  request.target = target;
+  request.fallback = options.fallback;
+  request.isolation = options.isolation;
+  request.allowed_group_members = options.allowed_group_members;
+  request.mdev_uuid = Uuid::random();
+  return request;
+}
+
+Result<Resolution> Broker::explain(const Selector& selector, const Target& target,
+                                   const RequestOptions& options) const {
+  SLICEBROKER_TRY(const auto held, leases());
+  SLICEBROKER_TRY(const auto host, inventory());
+  return resolve(host, holds_of(held), make_request(selector, target, options));
+}
+
+Result<Lease> Broker::draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const {
+  Lease draft;
+  draft.vm = vm;
+  draft.selector = to_string(selector);
+  SLICEBROKER_TRY(draft.boot_id, vfio::read_boot_id(environment_.host.root));
+  SLICEBROKER_TRY(draft.broker, this_process());
+  return draft;
+}
+
+Result<vfio::ProcessIdentity> Broker::this_process() const {
+  // Read below the given root, so that a fixture's /proc decides who is alive; a fixture without us is no host of ours.
+  if (const auto self = vfio::find_process(environment_.host.root, ::getpid())) return *self;
+  return vfio::ProcessIdentity{::getpid(), 0};
+}
+
+bool Broker::in_live_hands(const Lease& lease) const {
+  if (lease.state == LeaseState::kAttached || lease.broker.pid == ::getpid()) return false;
+  return vfio::find_process(environment_.host.root, lease.broker.pid) == lease.broker;
+}
+
+bool Broker::earlier_boot(const Lease& lease) const {
+  const auto boot_id = vfio::read_boot_id(environment_.host.root);
+  return boot_id && *boot_id != lease.boot_id;
+}
+
+Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, Lease draft) {
+  for (int look = 1;; ++look) {
+    SLICEBROKER_TRY(const auto view, ledger.read());
+    SLICEBROKER_TRY(const auto host, inventory());
+    SLICEBROKER_TRY(const auto resolution, resolve(host, holds_of(view.leases), request));
+    const auto* granted = resolution.granted();
+    if (granted == nullptr) return fail(refusal(resolution));
+    Lease lease = draft;
+    lease.slice = granted->slice;
+    lease.devices = granted->plan.devices;
+    lease.attachment = granted->plan.attachment;
+    lease.attachment.id = draft.attachment.id;
+    SLICEBROKER_TRY(lease.steps, observe_steps(granted->plan.steps, environment_.host));
+    auto begun = ledger.begin(std::move(lease), view.revision);
+    if (!begun && look_again(begun.error()) && look < kMostLooks) continue;
+    SLICEBROKER_TRY(lease, std::move(begun));
+    SLICEBROKER_CHECK(prepare(ledger, lease));
+    return lease;
+  }
+}
+
+Result<void> Broker::prepare(Ledger& ledger, Lease& lease) {
+  auto ran = run_steps(lease, ledger, environment_.host, environment_.listener);
+  if (ran) {
+    SLICEBROKER_CHECK(
+        changed_unless_told(ledger.move(lease.generation, LeaseState::kPreparing, LeaseState::kPrepared)));
+    lease.state = LeaseState::kPrepared;
+    return {};
+  }
+  // A host that could not be restored keeps its lease: nobody else gets the device until reconcile has settled it.
+  if (ran.error().host == HostOutcome::kRestored) {
+    if (auto ended = ledger.end(lease.generation, "failed: " + ran.error().tried); !ended) {
+      ran.error().causes.push_back(std::move(ended).error());
+    }
+  }
+  return ran;
+}
+
+Result<void> changed_unless_told(Result<void> result) {
+  if (!result && !result.error().host) {
+    result.error().host = HostOutcome::kChanged;
+    if (result.error().hint.empty()) result.error().hint = "run: slicebroker reconcile";
+  }
+  return result;
+}
+
+}  // namespace slicebroker::broker

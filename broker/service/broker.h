@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The broker itself: one function a verb. Values in, values out; no text for people, no process-wide state.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "broker/ledger/ledger.h"
+#include "broker/request/request.h"
+#include "broker/resolver/resolver.h"
+#include "broker/transaction/transaction.h"
+#include "hypervisors/hypervisor.h"
+#include "hypervisors/libvirt/domain_xml.h"
+#include "vfio/host/host.h"
+
+namespace slicebroker::broker {
+
+using ConnectHypervisor = std::function<std::unique_ptr<hypervisors::Hypervisor>(const hypervisors::VmReference&)>;
+
+// What the broker works on and with.
+struct Environment {
+  vfio::Host host;
+  std::string state_directory;  // holds the ledger
+  ConnectHypervisor connect;
+  StepListener listener;  // may be empty
+  std::chrono::milliseconds detach_deadline{30'000};
+};
+
+// How a request is to be treated, beside what it selects.
+struct RequestOptions {
+  Fallback fallback = Fallback::kGpu;
+  Isolation isolation = Isolation::kAny;
+  std::set<PciAddress> allowed_group_members;
+};
+
+enum class DryRun { kNo, kYes };
+
+// What a plan would do, for --dry-run.
+struct PlannedLease {
+  Resolution resolution;
+  Plan plan;
+};
+
+// One finding of reconcile: a lease that does not fit the host or the hypervisor, and what was (or would be) done.
+struct Finding {
+  std::int64_t generation = 0;
+  std::string owner;
+  std::string device;
+  std::string drift;   // what does not fit
+  std::string action;  // what was done about it
+  bool resolved = false;
+  std::optional<Error> error;  // why not
+};
+
+class Broker {
+ public:
+  explicit Broker(Environment environment) : environment_(std::move(environment)) {}
+
+  // Reads only.
+  Result<vfio::Inventory> inventory() const;
+  Result<std::vector<Lease>> leases() const;
+  Result<Resolution> explain(const Selector& selector, const Target& target, const RequestOptions& options) const;
+
+  // Leases, prepares and attaches each selector in turn, to a VM that exists. All or nothing: when one fails, those
+  // before it are given back. Errors: as resolve(), plus the adapter's; every error says what became of the host.
+  Result<std::vector<Lease>> attach(const hypervisors::VmReference& vm, const std::vector<Selector>& selectors,
+                                    const RequestOptions& options);
+  // The very plans that attach would run, without touching anything.
+  Result<std::vector<PlannedLease>> plan_attach(const hypervisors::VmReference& vm,
+                                                const std::vector<Selector>& selectors,
+                                                const RequestOptions& options) const;
+
+  // The leases that `detach VM [DEVICE]` means. DEVICE: lease number, PCI address, mdev UUID or the selector's text;
+  // empty: every lease of the VM. Errors: kNotFound.
+  Result<std::vector<Lease>> find_leases(const hypervisors::VmReference& vm, const std::string& device) const;
+  // Asks the VMM for each device, waits until it is gone, and restores the host. Goes on past a device that fails.
+  Result<void> detach(std::vector<Lease> leases);
+
+  // Compares ledger, host and hypervisors; settles what a crash, a reboot or a VMM's end left behind.
+  Result<std::vector<Finding>> reconcile(DryRun dry_run);
+
+  // libvirt's hook (see hook/). prepare leases and prepares what the domain's metadata asks for, as agreed in its
+  // XML; started records that the guest runs; release gives everything back. A domain without requests costs nothing.
+  Result<void> hook_prepare(const hypervisors::libvirt::Domain& domain);
+  Result<void> hook_started(const hypervisors::libvirt::Domain& domain);
+  Result<void> hook_release(const hypervisors::libvirt::Domain& domain);
+
+  // What each request of a domain would be given if it started now, with the ids that the hook uses; for writing the
+  // domain's XML. Reads only.
+  Result<std::vector<hypervisors::Attachment>> plan_domain(const hypervisors::libvirt::Domain& domain,
+                                                           const Target& target) const;
+
+  const Environment& environment() const { return environment_; }
+
+ private:
+  using LeaseFilter = std::function<bool(const Lease&)>;
+
+  Result<vfio::ProcessIdentity> this_process() const;
+  // Another broker, which lives, is preparing or releasing the lease: it is nobody else's business.
+  bool in_live_hands(const Lease& lease) const;
+  // The lease is void: what was done for it ended with the boot that it was made in.
+  bool earlier_boot(const Lease& lease) const;
+  Result<Lease> draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const;
+
+  // Resolves, records the intent, and runs the steps: a lease in state prepared.
+  Result<Lease> acquire(Ledger& ledger, const Request& request, Lease draft);
+  Result<void> prepare(Ledger& ledger, Lease& lease);
+  Result<Lease> attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request, Lease draft);
+
+  Result<void> detach_one(Ledger& ledger, Lease& lease);
+  // The VMM has let go or never had it: from any state, undo and end.
+  Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
+  // From state releasing: waits for the last open handle, undoes the steps, ends the lease.
+  Result<void> give_back(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
+
+  Result<void> release_domain(Ledger& ledger, const hypervisors::libvirt::Domain& domain, const std::string& note);
+
+  Result<std::vector<Finding>> settle(Ledger& ledger, DryRun dry_run, const LeaseFilter& wanted);
+  Result<void> recover_abandoned(Ledger& ledger);
+
+  Environment environment_;
+};
+
+// A failure after the first write to the host, whose error does not say what became of it: changed, until reconcile has
+// looked.
+Result<void> changed_unless_told(Result<void> result);
+
+// The request of one selector, with a fresh UUID for a mediated device.
+Request make_request(const Selector& selector, const Target& target, const RequestOptions& options);
+
+}  // namespace slicebroker::broker

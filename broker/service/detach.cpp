@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "broker/service/broker.h"
+#include "vfio/base/text.h"
+#include "vfio/host/holders.h"
+#include "vfio/host/wait.h"
+#include "vfio/mdev/mdev.h"
+#include "vfio/pci/bind_driver.h"
+#include "vfio/pci/pci_function.h"
+
+namespace slicebroker::broker {
+namespace {
+
+bool same_vm(const Lease& lease, const hypervisors::VmReference& vm) {
+  if (lease.vm.kind != vm.kind) return false;
+  const auto uuid = Uuid::parse(vm.target);
+  return lease.vm.target == vm.target || (uuid && lease.vm_uuid == uuid);
+}
+
+bool names_device(const Lease& lease, const std::string& text) {
+  if (text == std::to_string(lease.generation) || text == lease.selector) return true;
+  const auto selector = parse_selector(text);
+  if (selector && to_string(*selector) == lease.selector) return true;
+  const auto address = PciAddress::parse(text);
+  const auto uuid = Uuid::parse(text);
+  return (address && lease.attachment.function == address) || (uuid && lease.attachment.mdev == uuid);
+}
+
+// The nodes by which a VMM holds what was attached.
+std::vector<std::string> nodes_of(const vfio::HostRoot& root, const hypervisors::Attachment& attachment) {
+  std::vector<std::string> nodes;
+  std::vector<PciAddress> functions = attachment.companions;
+  if (attachment.function) functions.push_back(*attachment.function);
+  for (const auto& address : functions) {
+    if (const auto function = vfio::read_pci_function(root, address)) {
+      for (auto& node : device_nodes(*function)) {
+        if (node.starts_with("/dev/vfio/")) nodes.push_back(std::move(node));
+      }
+    }
+  }
+  if (attachment.mdev) {
+    const auto mdev = vfio::find_mdev_device(root, *attachment.mdev);
+    if (mdev && *mdev) {
+      for (auto& node : device_nodes(**mdev)) nodes.push_back(std::move(node));
+    }
+  }
+  return nodes;
+}
+
+// kHeld, naming the holder, while a process has open what was attached.
+Result<void> check_let_go(const vfio::HostRoot& root, const Lease& lease) {
+  return vfio::check_no_holder(root, nodes_of(root, lease.attachment), lease.selector);
+}
+
+Error under_way(const Lease& lease) {
+  Error error;
+  error.code = ErrorCode::kHeld;
+  error.reason = "LEASE_UNDER_WAY";
+  error.tried = "detach";
+  error.subject = lease.selector + " from " + lease.owner();
+  error.fact = "slicebroker process " + std::to_string(lease.broker.pid) + " is " + std::string(name(lease.state)) +
+               " it right now";
+  error.hint = "wait until it is done";
+  error.host = HostOutcome::kUntouched;
+  return error;
+}
+
+}  // namespace
+
+Result<std::vector<Lease>> Broker::find_leases(const hypervisors::VmReference& vm, const std::string& device) const {
+  SLICEBROKER_TRY(auto all, leases());
+  std::erase_if(all, [&](const Lease& lease) {
+    return !same_vm(lease, vm) || (!device.empty() && !names_device(lease, device));
+  });
+  if (!all.empty()) return all;
+  Error error;
+  error.code = ErrorCode::kNotFound;
+  error.reason = "NO_LEASE";
+  error.tried = "find the lease";
+  error.subject = vm.to_string() + (device.empty() ? "" : " " + device);
+  error.fact = "the VM holds no such lease";
+  error.hint = "see: slicebroker list leases";
+  error.host = HostOutcome::kUntouched;
+  return fail(std::move(error));
+}
+
+Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& note,
+                               std::chrono::milliseconds patience) {
+  // The VMM's "gone" comes a moment before its last file descriptor closes.
+  const auto let_go = [&] { return check_let_go(environment_.host.root, lease); };
+  constexpr std::chrono::milliseconds kPause{50};  // each look goes through all of /proc
+  if (!vfio::wait_until(
+          patience, [&] { return let_go().has_value(); }, kPause)) {
+    auto held = let_go();
+    if (!held) {
+      held.error().host = HostOutcome::kUntouched;
+      return held;
+    }
+  }
+  SLICEBROKER_CHECK(undo_steps(lease, ledger, environment_.host, environment_.listener));
+  if (auto ended = ledger.end(lease.generation, note); !ended) {
+    ended.error().host = HostOutcome::kRestored;
+    return ended;
+  }
+  lease.state = LeaseState::kReleased;
+  return {};
+}
+
+Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
+  if (in_live_hands(lease)) return fail(under_way(lease));
+  if (earlier_boot(lease)) return release_now(ledger, lease, "", {});
+  SLICEBROKER_TRY(const auto self, this_process());
+  SLICEBROKER_CHECK(ledger.claim(lease, self));
+  const auto hypervisor = environment_.connect(lease.vm);
+  auto gone = hypervisor->detach(lease.attachment, environment_.detach_deadline);
+  // A VMM that can't be asked still holds what it holds; where nothing is open, it has let go.
+  if (!gone && (gone.error().code == ErrorCode::kNoAnswer || !check_let_go(environment_.host.root, lease))) {
+    SLICEBROKER_CHECK(ledger.move(lease.generation, LeaseState::kReleasing, LeaseState::kAttached));
+    Error error = caused_by("detach", lease.owner(), std::move(gone).error());
+    error.host = HostOutcome::kUntouched;
+    return fail(std::move(error));
+  }
+  return give_back(ledger, lease, "detached", environment_.detach_deadline);
+}
+
+Result<void> Broker::detach(std::vector<Lease> leases) {
+  SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+  std::vector<Error> failures;
+  for (auto& lease : leases) {
+    auto done = detach_one(ledger, lease);
+    if (done) continue;
+    if (!done.error().host) done.error().host = HostOutcome::kUntouched;
+    failures.push_back(std::move(done).error());
+  }
+  if (failures.empty()) return {};
+  if (failures.size() == 1) return fail(std::move(failures.front()));
+  Error error;
+  error.code = failures.front().code;
+  error.tried = "detach";
+  error.subject = leases.front().owner();
+  error.fact = std::to_string(failures.size()) + " of " + std::to_string(leases.size()) + " devices stay";
+  for (const auto& failure : failures) {
+    if (failure.host == HostOutcome::kChanged) error.host = HostOutcome::kChanged;
+  }
+  if (!error.host) error.host = HostOutcome::kUntouched;
+  error.causes = std::move(failures);
+  return fail(std::move(error));
+}
+
+}  // namespace slicebroker::broker

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ledger, host and hypervisors side by side. The same code settles what a crash left behind, at the start of attach
+// and in the verb reconcile.
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+
+#include "broker/service/broker.h"
+
+namespace slicebroker::broker {
+namespace {
+
+constexpr std::string_view kRebooted = "the host was booted since, which undid it";
+
+// For the last handle of a device that nobody works on any more.
+constexpr std::chrono::milliseconds kSettlePatience{1'000};
+
+// How long a prepared lease may wait for its guest: libvirt's hook runs before QEMU does.
+constexpr std::chrono::seconds kStartGrace{120};
+
+// What is to be done about a lease.
+enum class Verdict {
+  kFine,
+  kEnd,       // nothing of it is left on the host
+  kGiveBack,  // undo its steps and end it
+  kAttached,  // the guest has the device: record that
+  kReport,    // only a person can tell
+};
+
+struct Judgement {
+  Verdict verdict = Verdict::kFine;
+  std::string drift;
+};
+
+std::chrono::seconds age_of(const Lease& lease) {
+  std::tm created{};
+  if (::strptime(lease.created_at.c_str(), "%Y-%m-%dT%H:%M:%SZ", &created) == nullptr) return kStartGrace;
+  return std::chrono::seconds(::time(nullptr) - ::timegm(&created));
+}
+
+// The first step whose effect is no longer there.
+std::optional<std::string> lost_step(const Lease& lease, const vfio::Host& host) {
+  for (const auto& step : lease.steps) {
+    if (step.already_so) continue;
+    const auto now = observe(step.step, host);
+    // NVML does not list a GPU that a guest has, so its MIG layout can't be looked at.
+    const bool by_nvml = std::holds_alternative<vfio::DestroyGpuInstances>(step.step) ||
+                         std::holds_alternative<vfio::DisableMig>(step.step);
+    if (!now && by_nvml) continue;
+    if (!now || !now->already_so) return describe(step.step);
+  }
+  return std::nullopt;
+}
+
+Judgement judge_prepared(const Lease& lease, hypervisors::Hypervisor& hypervisor, bool guest_has) {
+  if (guest_has) return {Verdict::kAttached, "its guest has the device, and the ledger did not know"};
+  const auto machine = hypervisor.find_vm();
+  const bool runs = machine && machine->running;
+  if (!runs && age_of(lease) < kStartGrace) return {};  // its guest may be about to start
+  return {Verdict::kGiveBack, "it was prepared and its guest never got the device"};
+}
+
+Judgement judge_attached(const Lease& lease, const vfio::Host& host, bool guest_has) {
+  if (!guest_has) return {Verdict::kGiveBack, "its guest no longer has the device"};
+  if (const auto step = lost_step(lease, host)) return {Verdict::kReport, "the host is no longer so: " + *step};
+  return {};
+}
+
+Result<Judgement> judge(const Lease& lease, const Environment& environment) {
+  if (lease.state == LeaseState::kPreparing) return Judgement{Verdict::kGiveBack, "its broker died while preparing it"};
+  const auto hypervisor = environment.connect(lease.vm);
+  SLICEBROKER_TRY(const bool guest_has, hypervisor->has(lease.attachment));
+  if (lease.state == LeaseState::kPrepared) return judge_prepared(lease, *hypervisor, guest_has);
+  if (lease.state == LeaseState::kAttached) return judge_attached(lease, environment.host, guest_has);
+  return guest_has ? Judgement{Verdict::kAttached, "its release was begun and its guest still has the device"}
+                   : Judgement{Verdict::kGiveBack, "its broker died while releasing it"};
+}
+
+// A step was begun and its end was not recorded, or its undo may have been.
+bool may_be_written(const Lease& lease) {
+  return std::any_of(lease.steps.begin(), lease.steps.end(), [&](const RecordedStep& step) {
+    return step.state == StepState::kStarted ||
+           (step.state == StepState::kDone && lease.state == LeaseState::kReleasing);
+  });
+}
+
+// Whose write it is can't be told, so nothing that may be its lease is settled before it has ended.
+Result<Judgement> still_written(const std::vector<vfio::ProcessIdentity>& writers) {
+  Error error;
+  error.code = ErrorCode::kNoAnswer;
+  error.reason = "WEDGED";
+  error.tried = "settle";
+  error.fact = "a write of slicebroker's is still waiting in the kernel: process " + std::to_string(writers[0].pid);
+  error.hint = "end what holds the device; the write ends with it";
+  return fail(std::move(error));
+}
+
+std::string action_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::kFine: return "";
+    case Verdict::kEnd: return "end the lease";
+    case Verdict::kGiveBack: return "restore the host and end the lease";
+    case Verdict::kAttached: return "record it as attached";
+    case Verdict::kReport: return "look, then detach it";
+  }
+  return "";
+}
+
+}  // namespace
+
+Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string& note,
+                                 std::chrono::milliseconds patience) {
+  if (earlier_boot(lease)) return ledger.end(lease.generation, std::string(kRebooted));
+  SLICEBROKER_TRY(const auto self, this_process());
+  SLICEBROKER_CHECK(ledger.claim(lease, self));
+  return give_back(ledger, lease, note, patience);
+}
+
+Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, const LeaseFilter& wanted) {
+  SLICEBROKER_TRY(const auto writers, vfio::list_late_writers(environment_.host.root));
+  SLICEBROKER_TRY(auto view, ledger.read());
+  const auto act = [&](Lease& lease, const Judgement& judgement) -> Result<void> {
+    switch (judgement.verdict) {
+      case Verdict::kEnd: return ledger.end(lease.generation, judgement.drift);
+      case Verdict::kGiveBack: return release_now(ledger, lease, "reconciled: " + judgement.drift, kSettlePatience);
+      case Verdict::kAttached:
+        if (lease.state == LeaseState::kPrepared) return ledger.set_attached(lease.generation, "", lease.vmm);
+        return ledger.move(lease.generation, lease.state, LeaseState::kAttached);
+      default: return {};
+    }
+  };
+  std::vector<Finding> findings;
+  for (auto& lease : view.leases) {
+    // A lease in the hands of a live broker is none of our business.
+    if (!wanted(lease) || in_live_hands(lease)) continue;
+    Finding finding{lease.generation, lease.owner(), lease.selector, "", "", false, std::nullopt};
+    const auto judgement = earlier_boot(lease) ? Result<Judgement>(Judgement{Verdict::kEnd, std::string(kRebooted)})
+                           : !writers.empty() && may_be_written(lease) ? still_written(writers)
+                                                                       : judge(lease, environment_);
+    if (!judgement) {
+      finding.drift = "it can't be judged now";
+      finding.action = "look again when the cause is gone";
+      finding.error = judgement.error();
+    } else if (judgement->verdict == Verdict::kFine) {
+      continue;
+    } else {
+      finding.drift = judgement->drift;
+      finding.action = action_of(judgement->verdict);
+      if (dry_run == DryRun::kNo && judgement->verdict != Verdict::kReport) {
+        auto done = act(lease, *judgement);
+        finding.resolved = done.has_value();
+        if (!done) finding.error = std::move(done).error();
+      }
+    }
+    findings.push_back(std::move(finding));
+  }
+  return findings;
+}
+
+Result<std::vector<Finding>> Broker::reconcile(DryRun dry_run) {
+  const auto everything = [](const Lease&) { return true; };
+  SLICEBROKER_TRY(auto ledger, dry_run == DryRun::kYes ? Ledger::open_for_reading(environment_.state_directory)
+                                                       : Ledger::open(environment_.state_directory));
+  return settle(ledger, dry_run, everything);
+}
+
+Result<void> Broker::recover_abandoned(Ledger& ledger) {
+  const auto open_intent = [this](const Lease& lease) {
+    return lease.state != LeaseState::kAttached || earlier_boot(lease);
+  };
+  // What can't be settled stays leased and so out of reach; it need not keep others from other devices.
+  SLICEBROKER_TRY([[maybe_unused]] const auto findings, settle(ledger, DryRun::kNo, open_intent));
+  return {};
+}
+
+}  // namespace slicebroker::broker

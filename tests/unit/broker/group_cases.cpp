@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole functions with their IOMMU group: gpu= and plain VFs.
+#include "tests/unit/broker/resolver_cases.h"
+
+namespace slicebroker::test {
+namespace {
+
+using broker::Request;
+using vfio::Inventory;
+
+template <class Change>
+Inventory with(Inventory host, Change change) {
+  change(host);
+  return host;
+}
+
+constexpr std::uint32_t kAudioClass = 0x040300;
+constexpr std::uint32_t kBridgeClass = 0x060400;
+constexpr std::uint32_t kNvswitchClass = 0x068000;
+
+// The GPU with one more function in its IOMMU group.
+Inventory with_companion(std::uint32_t class_code, std::optional<std::string> driver,
+                         std::vector<std::string> vfio_devices = {}) {
+  return with(plain_gpu(), [&](Inventory& host) {
+    add(host, pci(kAudio, {.class_code = class_code,
+                           .driver = std::move(driver),
+                           .iommu_group = 13,
+                           .vfio_devices = std::move(vfio_devices)}));
+  });
+}
+
+Request allowing(const PciAddress& companion) {
+  auto made = request("gpu=41:00.0");
+  made.allowed_group_members = {companion};
+  return made;
+}
+
+// A plain VF of another vendor's card.
+Inventory plain_vf() {
+  return with(plain_gpu(), [](Inventory& host) {
+    auto vf = pci(kVf0, {.driver = "igbvf", .iommu_group = 40, .vendor = 0x8086});
+    vf.physical_function = kGpu;
+    add(host, std::move(vf));
+  });
+}
+
+}  // namespace
+
+std::vector<ResolverCase> group_cases() {
+  const std::vector<std::string> granted{"gpu 0000:41:00.0 granted"};
+  const std::vector<std::string> not_viable{"gpu 0000:41:00.0 GROUP_NOT_VIABLE"};
+  const std::vector<std::string> not_idle{"gpu 0000:41:00.0 GPU_NOT_IDLE"};
+  const std::vector<std::string> held{"gpu 0000:41:00.0 HELD_BY_PROCESS"};
+  const auto gpu = request("gpu=41:00.0");
+  return {
+      {"GPU by address", plain_gpu(), {}, gpu, granted},
+      {"GPU by UUID", mig_gpu(), {}, request("gpu=" + kGpuUuid), granted},
+      {"GPU for Cloud Hypervisor",
+       plain_gpu(),
+       {},
+       request_for("gpu=41:00.0", hypervisors::HypervisorKind::kCloudHypervisor, std::nullopt),
+       granted},
+      {"GPU on vfio-pci, which is then not needed",
+       with(plain_gpu(),
+            [](Inventory& host) {
+              function_at(host, kGpu).vfio_devices = {"vfio0"};
+              host.vfio_pci_loaded = false;
+            }),
+       {},
+       gpu,
+       granted},
+      {"vfio-pci not loaded",
+       with(plain_gpu(), [](Inventory& host) { host.vfio_pci_loaded = false; }),
+       {},
+       gpu,
+       {"gpu 0000:41:00.0 VFIO_PCI_NOT_LOADED"}},
+      {"no IOMMU",
+       with(plain_gpu(), [](Inventory& host) { function_at(host, kGpu).iommu_group = std::nullopt; }),
+       {},
+       gpu,
+       {"gpu 0000:41:00.0 IOMMU_OFF"}},
+      {"GPU whose MIG layout can't be recorded", gpu_without_nvml(), {}, gpu, {"gpu 0000:41:00.0 MIG_LAYOUT_UNKNOWN"}},
+      {"GPU is leased", plain_gpu(), {hold("pci:0000:41:00.0")}, gpu, {"gpu 0000:41:00.0 LEASED"}},
+      {"another GPU is leased", plain_gpu(), {hold("pci:0000:c4:00.0", "libvirt:x", 1, kOtherGpu)}, gpu, granted},
+      {"companion is leased",
+       with_companion(kAudioClass, {}),
+       {hold("pci:0000:41:00.1")},
+       gpu,
+       {"gpu 0000:41:00.0 LEASED"}},
+      {"slice of it is leased", mig_gpu(), {hold("gpu-instance:0000:41:00.0/3")}, gpu, not_idle},
+      {"VF of it is leased", plain_vf(), {hold("pci:0000:41:00.4")}, gpu, not_idle},
+      {"mdev of others on its VF",
+       with(mdev_host(), [](Inventory& host) { add_mdev(host, kVf0, "nvidia-468", {}); }),
+       {},
+       gpu,
+       not_idle},
+      {"vGPU of others on its VF",
+       with(vendor_host(), [](Inventory& host) { vendor_vf_at(host, kVf0).current_type = 468; }),
+       {},
+       gpu,
+       not_idle},
+      {"process on the host uses it",
+       with(plain_gpu(),
+            [](Inventory& host) {
+              host.holders = {{815, "python3", "/dev/nvidia0"}};
+            }),
+       {},
+       gpu,
+       held},
+      {"process has the companion",
+       with(with_companion(kAudioClass, {}, {"vfio1"}),
+            [](Inventory& host) {
+              host.holders = {{815, "qemu", "/dev/vfio/devices/vfio1"}};
+            }),
+       {},
+       gpu,
+       held},
+      {"process uses another GPU",
+       with(plain_gpu(),
+            [](Inventory& host) {
+              host.holders = {{815, "python3", "/dev/nvidia1"}};
+            }),
+       {},
+       gpu,
+       granted},
+      {"companion on a driver of the host", with_companion(kAudioClass, "snd_hda_intel"), {}, gpu, not_viable},
+      {"companion on a driver of the host, allowed",
+       with_companion(kAudioClass, "snd_hda_intel"),
+       {},
+       allowing(kAudio),
+       granted},
+      {"another one is allowed", with_companion(kAudioClass, "snd_hda_intel"), {}, allowing(kVf0), not_viable},
+      {"companion without driver", with_companion(kAudioClass, {}), {}, gpu, granted},
+      {"companion on vfio-pci", with_companion(kAudioClass, "vfio-pci", {"vfio1"}), {}, gpu, granted},
+      {"companion on pci-stub", with_companion(kAudioClass, "pci-stub"), {}, gpu, granted},
+      {"companion is another GPU, idle", with_companion(0x030000, {}), {}, gpu, not_viable},
+      {"companion is another GPU, allowed", with_companion(0x030000, {}), {}, allowing(kAudio), granted},
+      {"bridge in the group", with_companion(kBridgeClass, "pcieport"), {}, gpu, granted},
+      {"NVSwitch in the group", with_companion(kNvswitchClass, "nvidia-nvswitch"), {}, gpu, not_viable},
+      {"function is no GPU",
+       with_companion(kAudioClass, {}),
+       {},
+       request("gpu=41:00.1"),
+       {"gpu 0000:41:00.1 NOT_A_GPU"}},
+      {"VF is no GPU", vendor_host(), {}, request("gpu=41:00.4"), {"gpu 0000:41:00.4 NOT_A_GPU"}},
+      {"agreed on another function",
+       plain_gpu(),
+       {},
+       [] {
+         auto r = request("gpu=41:00.0");
+         r.only_function = kOtherGpu;
+         return r;
+       }(),
+       {"gpu 0000:41:00.0 NOT_THE_AGREED_DEVICE"}},
+      {"plain VF", plain_vf(), {}, request("vf=41:00.4"), {"vf 0000:41:00.4 granted"}},
+      {"plain VF where hardware is demanded",
+       plain_vf(),
+       {},
+       [] {
+         auto r = request("vf=41:00.4");
+         r.isolation = broker::Isolation::kHardware;
+         return r;
+       }(),
+       {"vf 0000:41:00.4 ISOLATION_TOO_LOW"}},
+      {"plain VF of a GPU that is leased whole",
+       plain_vf(),
+       {hold("pci:0000:41:00.0")},
+       request("vf=41:00.4"),
+       {"vf 0000:41:00.4 LEASED"}},
+      {"vf= of a physical function", plain_gpu(), {}, request("vf=41:00.0"), {"vf 0000:41:00.0 NOT_A_VF"}},
+  };
+}
+
+}  // namespace slicebroker::test
