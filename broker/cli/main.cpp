@@ -33,7 +33,8 @@ int run(int argc, char** argv) {
     Error error;
     error.code = ErrorCode::kUsage;
     error.tried = "read the command line";
-    error.fact = stop.what();
+    const auto unknown = app.remaining();
+    error.fact = unknown.empty() ? stop.what() : "there is no '" + unknown.front() + "' here";
     error.hint = "see: slicebroker --help";
     session.report(error);
   }
