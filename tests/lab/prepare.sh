@@ -23,13 +23,17 @@ publish() {
 hash_of() { cat -- "$@" | sha256sum | cut -c1-12; }
 
 # The mirror's base address for a suite, as the system's own apt names it. Only Debian's own entries carry both
-# this suite and the component main, so third-party sources, broken or not, never come into it.
-mirror_for() {
-    local uri
+# this suite and the component main, so third-party sources, broken or not, never come into it. Empty where none is.
+find_mirror() {
     # shellcheck disable=SC2016 # apt expands these
-    uri=$(apt-get --no-release-info indextargets --format '$(CREATED_BY) $(RELEASE) $(COMPONENT) $(REPO_URI)' 2>/dev/null |
-        awk -v suite="$1" '$1 == "Packages" && $2 == suite && $3 == "main" { print $4; exit }')
-    [[ -n $uri ]] || die "the system's apt names no mirror for Debian's $1"
+    apt-get --no-release-info indextargets --format '$(CREATED_BY) $(RELEASE) $(COMPONENT) $(REPO_URI)' 2>/dev/null |
+        awk -v suite="$1" '$1 == "Packages" && $2 == suite && $3 == "main" { print $4; exit }'
+}
+
+main_mirror() {
+    local uri
+    uri=$(find_mirror bookworm)
+    [[ -n $uri ]] || die "the system's apt names no mirror for Debian's bookworm"
     printf '%s\n' "$uri"
 }
 
@@ -48,11 +52,11 @@ apt_update() {
     [[ -n ${apt_updated:-} ]] && return
     mkdir -p "$dir"/{state/lists/partial,cache/archives/partial}
     : >"$dir/status"
-    main=$(mirror_for bookworm)
-    security=$(mirror_for bookworm-security)
+    main=$(main_mirror)
+    security=$(find_mirror bookworm-security)
     {
         printf "deb [signed-by=$keyring] $main %s main\n" bookworm bookworm-updates bookworm-backports
-        printf 'deb [signed-by=%s] %s bookworm-security main\n' "$keyring" "$security"
+        [[ -z $security ]] || printf 'deb [signed-by=%s] %s bookworm-security main\n' "$keyring" "$security"
     } >"$dir/sources.list"
     step "reading package lists"
     lab_apt apt-get update >"$dir/update.log" 2>&1 || { tail -n 5 "$dir/update.log" >&2; die "apt-get update failed"; }
@@ -165,7 +169,7 @@ prepare_root() { # RELEASE
     local release=$1 name start=$SECONDS mirror tmp
     name=$(root_name "$release")
     [[ -e $cache/root/$name/root.img ]] && return
-    mirror=$(mirror_for bookworm) # one mirror serves every release
+    mirror=$(main_mirror) # one mirror serves every release
     mkdir -p "$cache/root"
     tmp=$(mktemp -d "$cache/root/.tmp.XXXXXX")
     step "root $release (a few hundred MB)"
