@@ -64,6 +64,11 @@ const nvidia::Gpu* Inventory::find_nvidia_gpu(const PciAddress& address) const {
   return nvidia ? find_by(nvidia->gpus, &nvidia::Gpu::address, address) : nullptr;
 }
 
+PciAddress Inventory::gpu_of(const PciAddress& function) const {
+  const auto* found = find_function(function);
+  return found != nullptr ? vfio::gpu_of(*found) : function;
+}
+
 std::vector<const PciFunction*> Inventory::group_companions(const PciFunction& function) const {
   std::vector<const PciFunction*> companions;
   if (!function.iommu_group) return companions;

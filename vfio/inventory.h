@@ -31,6 +31,9 @@ struct Inventory {
   const nvidia::VendorVf* find_vendor_vf(const PciAddress& address) const;
   const nvidia::Gpu* find_nvidia_gpu(const PciAddress& address) const;
 
+  // The physical function that a function belongs to; itself where the host has no such function.
+  PciAddress gpu_of(const PciAddress& function) const;
+
   // The other functions of the same IOMMU group, bridges left out (they need no VFIO driver).
   std::vector<const PciFunction*> group_companions(const PciFunction& function) const;
 

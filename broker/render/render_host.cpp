@@ -112,11 +112,6 @@ struct TypeLine {
   std::uint32_t functions = 0;  // how many could be given one now
 };
 
-PciAddress gpu_of(const Inventory& inventory, const PciAddress& address) {
-  const auto* function = inventory.find_function(address);
-  return function != nullptr && function->physical_function ? *function->physical_function : address;
-}
-
 std::vector<TypeLine> types_of(const Inventory& inventory) {
   std::map<std::pair<PciAddress, std::string>, TypeLine> lines;
   const auto line = [&](const PciAddress& gpu, const std::string& id, const std::string& type_name) -> TypeLine& {
@@ -135,11 +130,11 @@ std::vector<TypeLine> types_of(const Inventory& inventory) {
     }
   }
   for (const auto& type : inventory.mdev_types) {
-    line(gpu_of(inventory, type.parent), type.id, type.name).functions += type.available > 0 ? 1 : 0;
+    line(inventory.gpu_of(type.parent), type.id, type.name).functions += type.available > 0 ? 1 : 0;
   }
   for (const auto& vf : inventory.vendor_vfs) {
     for (const auto& type : vf.creatable) {
-      line(gpu_of(inventory, vf.address), "nvidia-" + std::to_string(type.id), type.name).functions += 1;
+      line(inventory.gpu_of(vf.address), "nvidia-" + std::to_string(type.id), type.name).functions += 1;
     }
   }
   std::vector<TypeLine> result;

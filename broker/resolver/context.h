@@ -19,9 +19,6 @@ struct Context {
   const Hold* hold_on(const std::string& device) const;
 };
 
-// The physical function that a function belongs to: itself, or its PF.
-PciAddress gpu_of(const vfio::PciFunction& function);
-
 // kNotFound: the selector names nothing that exists; the hint has near misses.
 Error names_nothing(std::string subject, std::string fact, std::string hint);
 

@@ -38,10 +38,7 @@ std::string slices_in_use(const Context& context, const PciFunction& function) {
     const std::string text = hold.owner + " holds a slice of it by lease " + std::to_string(hold.generation);
     if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
   }
-  const auto ours = [&](const PciAddress& address) {
-    const auto* owner = context.inventory.find_function(address);
-    return owner != nullptr && gpu_of(*owner) == function.address;
-  };
+  const auto ours = [&](const PciAddress& address) { return context.inventory.gpu_of(address) == function.address; };
   for (const auto& mdev : context.inventory.mdevs) {
     if (mdev.parent && ours(*mdev.parent) && context.hold_on(device_key(mdev.uuid)) == nullptr) {
       texts.push_back("mediated device " + mdev.uuid.to_string() + " exists");

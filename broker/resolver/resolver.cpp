@@ -108,13 +108,6 @@ void best_first(std::vector<Candidate>& candidates) {
                    [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
 }
 
-// The GPU whose slice a candidate is, or nullptr for one that is no PCI function's.
-const vfio::PciFunction* gpu_function(const Context& context, const Candidate& candidate) {
-  const auto address = PciAddress::parse(candidate.device);
-  const auto* function = address ? context.inventory.find_function(*address) : nullptr;
-  return function != nullptr ? context.inventory.find_function(gpu_of(*function)) : nullptr;
-}
-
 // The whole GPU stands in only for slices that exist and can't be surfaced: never around a holder or missing capacity,
 // and not for a GPU that has no such slice.
 void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
@@ -123,16 +116,17 @@ void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
   std::map<PciAddress, bool> unsurfaced;  // by GPU: whether each of its candidates is so
   for (const auto& candidate : candidates) {
     if (candidate.accepted() || candidate.reason->reason_class == ReasonClass::kHeld) return;
-    const auto* gpu = gpu_function(context, candidate);
-    if (gpu == nullptr) continue;
+    const auto address = PciAddress::parse(candidate.device);
+    if (!address) continue;
     // Where the whole GPU was agreed before, no slice is the agreed device.
     const bool so = candidate.reason->reason_class == ReasonClass::kNotSurfaced ||
                     candidate.reason == &reasons::kNotTheAgreedDevice;
-    const auto at = unsurfaced.try_emplace(gpu->address, so).first;
+    const auto at = unsurfaced.try_emplace(context.inventory.gpu_of(*address), so).first;
     at->second = at->second && so;
   }
   for (const auto& [address, all] : unsurfaced) {
-    if (all) candidates.push_back(resolve_group(context, *context.inventory.find_function(address), Surface::kGpu));
+    const auto* gpu = context.inventory.find_function(address);
+    if (all && gpu != nullptr) candidates.push_back(resolve_group(context, *gpu, Surface::kGpu));
   }
 }
 
@@ -159,10 +153,6 @@ std::string device_key(const Uuid& mdev) {
 }
 std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance) {
   return "gpu-instance:" + gpu.to_string() + "/" + std::to_string(instance);
-}
-
-PciAddress gpu_of(const vfio::PciFunction& function) {
-  return function.physical_function.value_or(function.address);
 }
 
 Error names_nothing(std::string subject, std::string fact, std::string hint) {

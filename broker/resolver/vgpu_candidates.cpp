@@ -91,9 +91,8 @@ struct Occupant {
 };
 
 std::optional<Occupant> find_occupant(const Context& context, const PciAddress& gpu, std::uint32_t instance) {
-  const auto on_gpu = [&](const std::optional<PciAddress>& address) {
-    const auto* function = address ? context.inventory.find_function(*address) : nullptr;
-    return function != nullptr && gpu_of(*function) == gpu;
+  const auto on_gpu = [&](const std::optional<PciAddress>& function) {
+    return function && context.inventory.gpu_of(*function) == gpu;
   };
   for (const auto& mdev : context.inventory.mdevs) {
     if (mdev.gpu_instance_id == instance && on_gpu(mdev.parent)) {
@@ -266,9 +265,9 @@ Candidate unsurfaced(const Context& context, const Gpu& gpu, const std::vector<O
                           : "the GPU has no virtual function or mediated device type for vGPUs");
 }
 
-std::vector<Candidate> candidates_for_profile_on(const Context& context, const Gpu& gpu, std::uint32_t profile_id,
+std::vector<Candidate> candidates_for_profile_on(const Context& context, const std::vector<Offer>& offers,
+                                                 const Gpu& gpu, std::uint32_t profile_id,
                                                  std::optional<std::uint32_t> instance, const std::string& slice) {
-  const auto offers = list_offers(context.inventory);
   std::vector<Offer> fitting;
   std::copy_if(offers.begin(), offers.end(), std::back_inserter(fitting), [&](const Offer& offer) {
     return gpu_of(*offer.function) == gpu.address && offer.gpu_instance_profile_id == profile_id;
@@ -307,11 +306,13 @@ bool type_matches(const Offer& offer, std::string_view wanted) {
 
 std::vector<Candidate> resolve_gpu_instance(const Context& context, const Gpu& gpu, const GpuInstance& instance,
                                             const std::string& slice) {
-  return candidates_for_profile_on(context, gpu, instance.profile_id, instance.id, slice);
+  return candidates_for_profile_on(context, list_offers(context.inventory), gpu, instance.profile_id, instance.id,
+                                   slice);
 }
 
 Result<std::vector<Candidate>> resolve_profile(const Context& context, const ProfileSelector& selector) {
   std::vector<Candidate> candidates;
+  const auto offers = list_offers(context.inventory);
   std::vector<std::string> known;
   for (const auto& gpu : context.inventory.nvidia->gpus) {
     for (const auto& profile : gpu.profiles) {
@@ -319,7 +320,7 @@ Result<std::vector<Candidate>> resolve_profile(const Context& context, const Pro
       if (lower(profile.name) != selector.name) continue;
       const std::string slice = profile.name + " of " + gpu.address.to_string();
       if (has_instance_of(gpu, profile.id)) {
-        auto found = candidates_for_profile_on(context, gpu, profile.id, std::nullopt, slice);
+        auto found = candidates_for_profile_on(context, offers, gpu, profile.id, std::nullopt, slice);
         std::move(found.begin(), found.end(), std::back_inserter(candidates));
         continue;
       }

@@ -92,6 +92,10 @@ bool is_gpu(const PciFunction& function) {
   return (display || accelerator) && !function.physical_function;
 }
 
+PciAddress gpu_of(const PciFunction& function) {
+  return function.physical_function.value_or(function.address);
+}
+
 bool is_bridge(const PciFunction& function) {
   return function.class_code >> 8 == 0x0604;
 }

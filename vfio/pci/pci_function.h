@@ -34,6 +34,9 @@ struct PciFunction {
 // Display controllers (base class 03) and processing accelerators (1200), which are no VF.
 bool is_gpu(const PciFunction& function);
 
+// The physical function that a function belongs to: itself, or its PF.
+PciAddress gpu_of(const PciFunction& function);
+
 // PCI-to-PCI bridges, class 0604 exactly: the only members of an IOMMU group that need no VFIO driver. Wider would
 // pass over NVSwitches (0680).
 bool is_bridge(const PciFunction& function);
