@@ -32,11 +32,13 @@ using Text = tl::expected<std::string, int>;  // or an errno
 // nodes are regular files whose open and close the model sees.
 struct File {
   mode_t mode = 0444;
-  std::function<Text()> show;                                 // none: not readable
-  std::function<int(std::string_view value, Caller&)> store;  // 0 or an errno; none with a mode that allows writing:
-                                                              // a write that is not modelled, which fails the test
-  std::function<int(Caller&)> open;                           // device nodes: 0 or an errno
-  std::function<void(pid_t)> release;                         // the last close of one open
+  std::function<Text()> show = {};  // none: not readable
+  // 0 or an errno; none with a mode that allows writing: a write that is not modelled, which fails the test
+  std::function<int(std::string_view value, Caller&)> store = {};
+  std::function<int(Caller&)> open = {};    // device nodes: 0 or an errno
+  std::function<void(pid_t)> release = {};  // the last close of one open
+  uid_t uid = 0;                            // as chown and chmod of a mounted host leave them
+  gid_t gid = 0;
 };
 
 // Paths are relative to the host's root: "sys/bus/pci/devices". Not locked: callers hold the host's lock.
@@ -68,7 +70,7 @@ class Tree {
   std::vector<std::string> list(
       const std::string& path) const;  // names, sorted; empty where there is no such directory
 
-  // Called for every entry that appears or vanishes: parent's inode and the entry's name.
+  // Called for every entry that appears, and for the one whose subtree vanishes: parent's inode and the entry's name.
   void on_change(std::function<void(ino_t parent, const std::string& name)> listener);
 
   const std::shared_ptr<Node>& root() const { return root_; }

@@ -20,10 +20,14 @@ class Kernel {
   // One line of the control file that is about hardware or drivers, e.g. "gpu 0000:41:00.0 lost". False where the
   // model knows no such command.
   virtual tl::expected<void, std::string> command(std::string_view line) = 0;
+  // What the next boot reads in place of `description`, the text of this one: whatever outlives a reboot, such as the
+  // MIG mode of an Ampere GPU, has to be in it.
+  virtual std::string after_reboot(std::string_view description) const { return std::string(description); }
 };
 
 // Boots the host that `description` (the text of a host file) describes. The error says line and what is wrong.
-// Tree and processes must outlive the kernel. The caller holds the host's lock here and in every callback.
+// Every boot makes a new boot id. `tree` has nothing but what the front keeps in it (.simhost, proc/<pid> of real
+// processes). Tree and processes must outlive the kernel. The caller holds the host's lock here and in every callback.
 tl::expected<std::unique_ptr<Kernel>, std::string> boot(std::string_view description, Tree& tree, Processes& processes);
 
 }  // namespace slicebroker::simhost
