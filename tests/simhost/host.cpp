@@ -175,6 +175,7 @@ void Host::add_to_snapshot(const Tree::Node& node, const std::string& path, std:
     text += path + ":";
     const auto content = node.file.show ? node.file.show() : Text("");
     if (!content) text += " errno " + std::to_string(content.error());
+    if (content && !content->empty()) text += " ";
     for (const char c : content.value_or("")) text += c == '\n' ? std::string("\\n") : std::string(1, c);
     text += "\n";
   }

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,8 +22,8 @@
 
 namespace {
 
-using slicebroker::simhost::SimHost;
 using slicebroker::UniqueFd;
+using slicebroker::simhost::SimHost;
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
@@ -63,25 +64,38 @@ void wait_for_end(const SimHost& host, const sigset_t& signals) {
   }
 }
 
-// The command's status, as a shell has it.
+[[noreturn]] void become(const SimHost& host, char** command, const sigset_t& signals) {
+  ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+  ::setenv("SIMHOST", host.root().c_str(), 1);
+  ::setenv("SLICEBROKER_ROOT", host.root().c_str(), 1);
+  // A host without a library must not end up with this machine's.
+  const auto nvml = host.nvml().empty() ? host.root() + "/none" : host.nvml();
+  ::setenv("SLICEBROKER_NVML", nvml.c_str(), 1);
+  ::execvp(command[0], command);
+  std::perror(command[0]);
+  constexpr int kNotFound = 127;
+  ::_exit(kNotFound);
+}
+
+// The command's status, as a shell has it. A signal goes to the command too and is not waited for: what hangs in the
+// host ends only with it.
 int run_command(const SimHost& host, char** command, const sigset_t& signals) {
+  constexpr int kSignalled = 128;
+  const UniqueFd signal(::signalfd(-1, &signals, SFD_CLOEXEC));
   const pid_t child = ::fork();
-  if (child == 0) {
-    ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
-    ::setenv("SIMHOST", host.root().c_str(), 1);
-    ::setenv("SLICEBROKER_ROOT", host.root().c_str(), 1);
-    // A host without a library must not end up with this machine's.
-    const auto nvml = host.nvml().empty() ? host.root() + "/none" : host.nvml();
-    ::setenv("SLICEBROKER_NVML", nvml.c_str(), 1);
-    ::execvp(command[0], command);
-    std::perror(command[0]);
-    constexpr int kNotFound = 127;
-    ::_exit(kNotFound);
-  }
   if (child < 0) return complain("fork failed", kFailed);
+  if (child == 0) become(host, command, signals);
+  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  std::array<pollfd, 2> waiting{pollfd{signal.get(), POLLIN, 0}, pollfd{ended.get(), POLLIN, 0}};
+  ::poll(waiting.data(), waiting.size(), -1);
+  signalfd_siginfo received{};
+  if (waiting[1].revents == 0 && ::read(signal.get(), &received, sizeof received) == sizeof received) {
+    const int number = static_cast<int>(received.ssi_signo);
+    ::kill(child, number);
+    return kSignalled + number;
+  }
   int status = 0;
   ::waitpid(child, &status, 0);
-  constexpr int kSignalled = 128;
   return WIFEXITED(status) ? WEXITSTATUS(status) : kSignalled + WTERMSIG(status);
 }
 

@@ -52,9 +52,10 @@ Mount::~Mount() {
     host_.stop();
     host_.set_front(nullptr, mount_point_);
     // MNT_FORCE ends the connection although files are open.
-    ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+    const bool refused =
+        ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno == EPERM;
     workers_.reset();
-    fuse_session_unmount(session_);
+    if (refused) fuse_session_unmount(session_);  // fusermount3 does it for those who are not root
   }
   if (session_ != nullptr) fuse_session_destroy(session_);
 }

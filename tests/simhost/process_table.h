@@ -57,6 +57,7 @@ class ProcessTable final : public Processes {
   void close_id(std::uint64_t id);
   void add_simulated(const SimulatedProcess& process);
   void add_real(pid_t pid);
+  void drop_if_dead(pid_t pid);
   void drop_dead();
   bool opener_is_gone(const Open& open) const;
   void adopt_heirs();  // children that inherited an open of a process that is gone

@@ -37,15 +37,17 @@ pid_t ProcessTable::seen(pid_t thread) {
   return pid;
 }
 
+void ProcessTable::drop_if_dead(pid_t pid) {
+  const auto process = real_.find(pid);
+  if (process == real_.end() || process->second.exists()) return;
+  tree_.remove(directory_of(pid));
+  real_.erase(process);
+}
+
 void ProcessTable::drop_dead() {
-  for (auto process = real_.begin(); process != real_.end();) {
-    if (process->second.exists()) {
-      ++process;
-    } else {
-      tree_.remove(directory_of(process->first));
-      process = real_.erase(process);
-    }
-  }
+  std::vector<pid_t> pids;
+  for (const auto& [pid, process] : real_) pids.push_back(pid);
+  for (const pid_t pid : pids) drop_if_dead(pid);
 }
 
 bool ProcessTable::opener_is_gone(const Open& open) const {
@@ -78,15 +80,17 @@ void ProcessTable::refresh_descriptors(pid_t pid) {
 }
 
 void ProcessTable::refresh(const std::string& path) {
-  if (!path.starts_with("proc")) return;
-  drop_dead();
-  adopt_heirs();
-  constexpr std::size_t kPrefix = 5;  // "proc/"
-  if (path.size() <= kPrefix) return;
-  const auto slash = path.find('/', kPrefix);
-  const auto pid = number<pid_t>(path.substr(kPrefix, slash - kPrefix));
-  if (!pid || slash == std::string::npos || !path.substr(slash).starts_with("/fd")) return;
-  if (is_real(*pid)) refresh_descriptors(*pid);
+  constexpr std::string_view kProc = "proc/";
+  if (path == "proc") {
+    drop_dead();
+    adopt_heirs();
+  }
+  if (!path.starts_with(kProc)) return;
+  const auto slash = path.find('/', kProc.size());
+  const auto pid = number<pid_t>(path.substr(kProc.size(), slash - kProc.size()));
+  if (!pid) return;
+  drop_if_dead(*pid);
+  if (is_real(*pid) && slash != std::string::npos && path.substr(slash).starts_with("/fd")) refresh_descriptors(*pid);
 }
 
 int ProcessTable::open_real(pid_t pid, const std::string& path, const std::shared_ptr<Tree::Node>& node,

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/simhost/tests/small_host.h"
-
-#include <gtest/gtest.h>
-
+// A stand-in for the model, for tests of the front: boot() here makes a few files whose behaviour the tests know.
+//   sys/text          "hello"                  sys/counter       "1", "2" ...: how often it was shown
+//   sys/large         20,000 characters        sys/failing       reads give EPERM
+//   sys/value         what was written last    sys/unmodelled    writable, no store
+//   sys/create        a name: makes sys/made/NAME/{remove,text} and the link sys/links/NAME
+//   sys/wait_for_node waits until nobody has /dev/node open
+//   dev/node          can be opened by one at a time (EBUSY)
+//   dev/many          counts its opens in sys/opens
+//   dev/vfio/7        a node with nothing behind it
+//   proc/sys/kernel/random/boot_id
+// The command "value 7" sets sys/value, for the next boots too.
 #include <atomic>
 #include <cerrno>
+#include <memory>
+#include <string>
 
 #include "tests/simhost/kernel/kernel.h"
 
@@ -88,6 +97,7 @@ class SmallKernel final : public Kernel {
     many.open = [this](Caller&) { return ++opens_, 0; };
     many.release = [this](pid_t) { --opens_; };
     tree_.add_file("dev/many", std::move(many));
+    tree_.add_file("dev/vfio/7", File{.mode = 0600});
     tree_.add_file("sys/opens", File{.show = [this]() -> Text { return std::to_string(opens_) + "\n"; }});
 
     File wait;
@@ -114,12 +124,6 @@ tl::expected<std::unique_ptr<Kernel>, std::string> boot(std::string_view descrip
   if (description == "value 7") kernel->set_value("7");
   if (description == "wrong") return tl::unexpected(std::string("line 1: this is wrong"));
   return kernel;
-}
-
-std::unique_ptr<SimHost> start_small_host() {
-  auto host = SimHost::start("small");
-  EXPECT_TRUE(host) << (host ? "" : host.error());
-  return host ? *std::move(host) : nullptr;
 }
 
 }  // namespace slicebroker::simhost
