@@ -12,6 +12,9 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "vfio/base/text.h"
+#include "vfio/pci/modalias.h"
+
 namespace slicebroker::test {
 namespace {
 
@@ -27,6 +30,14 @@ std::string temporary_directory() {
 
 void must(bool done, const std::string& what) {
   if (!done) throw std::runtime_error(what + ": " + std::strerror(errno));
+}
+
+std::string modalias_of(const FunctionSpec& spec) {
+  vfio::PciIdentity identity;
+  identity.vendor = parse_hex<std::uint16_t>(spec.vendor).value();
+  identity.device = parse_hex<std::uint16_t>(spec.device).value();
+  identity.class_code = parse_hex<std::uint32_t>(spec.class_code).value();
+  return vfio::to_modalias(identity);
 }
 
 }  // namespace
@@ -138,6 +149,7 @@ void FixtureHost::add_function(const PciAddress& address, const FunctionSpec& sp
   write(device_path(address, "vendor"), spec.vendor + "\n");
   write(device_path(address, "device"), spec.device + "\n");
   write(device_path(address, "class"), spec.class_code + "\n");
+  write(device_path(address, "modalias"), modalias_of(spec) + "\n");
   write(device_path(address, "driver_override"), spec.driver_override + "\n");
   write(device_path(address, "power/control"), "on\n");
   link("sys/bus/pci/devices/" + name, "../../../devices/pci0000:00/" + name);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "vfio/base/text.h"
+#include "vfio/pci/modalias.h"
 
 namespace slicebroker::vfio {
 namespace {
@@ -25,6 +26,25 @@ Result<T> read_hex(const HostRoot& host, const std::string& path) {
   const auto value = parse_hex<T>(text);
   if (!value) return fail(malformed(host, path, text));
   return *value;
+}
+
+// One read tells vendor, device and class; the attributes of their own stand in where there is no modalias.
+Result<void> read_identity(const HostRoot& host, PciFunction& function) {
+  const auto path = pci_path(function.address, "modalias");
+  SLICEBROKER_TRY(const auto modalias, host.find_attr(path));
+  if (modalias) {
+    const auto identity = parse_modalias(*modalias);
+    if (!identity) return fail(malformed(host, path, *modalias));
+    function.vendor = identity->vendor;
+    function.device = identity->device;
+    function.class_code = identity->class_code;
+    function.modalias = *modalias;
+    return {};
+  }
+  SLICEBROKER_TRY(function.vendor, read_hex<std::uint16_t>(host, pci_path(function.address, "vendor")));
+  SLICEBROKER_TRY(function.device, read_hex<std::uint16_t>(host, pci_path(function.address, "device")));
+  SLICEBROKER_TRY(function.class_code, read_hex<std::uint32_t>(host, pci_path(function.address, "class")));
+  return {};
 }
 
 // 0 where the attribute is absent.
@@ -103,9 +123,7 @@ bool is_bridge(const PciFunction& function) {
 Result<PciFunction> read_pci_function(const HostRoot& host, const PciAddress& address) {
   PciFunction function;
   function.address = address;
-  SLICEBROKER_TRY(function.vendor, read_hex<std::uint16_t>(host, pci_path(address, "vendor")));
-  SLICEBROKER_TRY(function.device, read_hex<std::uint16_t>(host, pci_path(address, "device")));
-  SLICEBROKER_TRY(function.class_code, read_hex<std::uint32_t>(host, pci_path(address, "class")));
+  SLICEBROKER_CHECK(read_identity(host, function));
   SLICEBROKER_TRY(function.driver, host.find_link_name(pci_path(address, "driver")));
   SLICEBROKER_TRY(const auto driver_override, host.find_attr(pci_path(address, "driver_override")));
   function.driver_override = driver_override.value_or("(null)");

@@ -13,12 +13,14 @@ namespace slicebroker::vfio {
 
 constexpr std::uint16_t kVendorNvidia = 0x10de;
 
-// One PCI function as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci).
+// One PCI function as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci). Nothing is read that waits for the
+// device's lock, which an unbind may hold for ever: not `uevent` (see vfio/host/uevent.h).
 struct PciFunction {
   PciAddress address;
   std::uint16_t vendor = 0;
   std::uint16_t device = 0;
   std::uint32_t class_code = 0;                 // 24 bits: base class, subclass, programming interface
+  std::string modalias;                         // "pci:v000010DEd..."; empty where sysfs has none
   std::optional<std::string> driver;            // nullopt: no driver bound
   std::string driver_override;                  // raw text; "(null)" where none is set
   std::optional<std::uint32_t> iommu_group;     // nullopt: no IOMMU translates for it

@@ -6,6 +6,7 @@
 
 #include "tests/unit/check.h"
 #include "tests/unit/fixture_host.h"
+#include "vfio/pci/modalias.h"
 
 namespace slicebroker::vfio {
 namespace {
@@ -66,6 +67,54 @@ TEST(PciFunction, BareOneHasNeitherDriverNorGroupNorVfs) {
   EXPECT_THAT(device_nodes(*function), IsEmpty());
 }
 
+TEST(PciFunction, WithoutModaliasIsReadAttributeByAttribute) {
+  const FixtureHost fixture;
+  fixture.add_function(kGpu, {.driver = "nvidia"});
+  const auto by_modalias = read_pci_function(fixture.root(), kGpu);
+  ASSERT_TRUE(ok(by_modalias));
+  EXPECT_EQ(by_modalias->modalias, "pci:v000010DEd000020B5sv00000000sd00000000bc03sc02i00");
+  fixture.remove(device_path(kGpu, "modalias"));
+  const auto by_attributes = read_pci_function(fixture.root(), kGpu);
+  ASSERT_TRUE(ok(by_attributes));
+  EXPECT_EQ(by_attributes->modalias, "");
+  EXPECT_EQ(by_attributes->vendor, by_modalias->vendor);
+  EXPECT_EQ(by_attributes->device, by_modalias->device);
+  EXPECT_EQ(by_attributes->class_code, by_modalias->class_code);
+}
+
+// An unbind that waits in its driver holds the device's lock; kernels 6.10 to 6.14 take it to show `uevent`.
+TEST(PciFunction, UeventIsNotRead) {
+  const FixtureHost fixture;
+  fixture.add_function(kGpu, {.driver = "nvidia"});
+  fixture.make_unreadable(device_path(kGpu, "uevent"));
+  EXPECT_TRUE(ok(read_pci_function(fixture.root(), kGpu)));
+}
+
+TEST(Modalias, ReadsOrRefuses) {
+  const PciIdentity a100{0x10de, 0x20b5, 0x10de, 0x1533, 0x030200};
+  const std::string text = "pci:v000010DEd000020B5sv000010DEsd00001533bc03sc02i00";
+  EXPECT_EQ(parse_modalias(text), a100);
+  EXPECT_EQ(to_modalias(a100), text);
+  struct Case {
+    std::string name;
+    std::string text;
+  };
+  const Case cases[] = {
+      {"empty", ""},
+      {"another bus", "usb:v1D6Bp0002d0618dc09dsc00dp01ic09isc00ip00in00"},
+      {"cut off", text.substr(0, text.size() - 1)},
+      {"a digit more", text + "0"},
+      {"newline behind", text + "\n"},
+      {"vendor beyond 16 bits", "pci:v000110DEd000020B5sv000010DEsd00001533bc03sc02i00"},
+      {"no number", "pci:v0000XXXXd000020B5sv000010DEsd00001533bc03sc02i00"},
+      {"pattern", "pci:v000010DEd*sv*sd*bc03sc*i*"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(parse_modalias(c.text), std::nullopt);
+  }
+}
+
 TEST(PciFunction, MissingOneIsNotFound) {
   const FixtureHost fixture;
   const auto function = read_pci_function(fixture.root(), kGpu);
@@ -99,12 +148,14 @@ TEST(PciFunctions, MalformedOneIsReportedAndTheOthersAreComplete) {
       {"vendor is no number", "vendor", "nvidia\n"}, {"vendor is empty", "vendor", "\n"},
       {"device too large", "device", "0x120b5\n"},   {"class too large", "class", "0x103020000\n"},
       {"number of VFs", "sriov_totalvfs", "many\n"}, {"number of VFs negative", "sriov_totalvfs", "-1\n"},
+      {"modalias is empty", "modalias", "\n"},       {"modalias of another bus", "modalias", "usb:v1D6Bp0002\n"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
     const FixtureHost fixture;
     fixture.add_function(kGpu, {.driver = "nvidia"});
     fixture.add_function(kVf0);
+    fixture.remove(device_path(kVf0, "modalias"));
     fixture.write(device_path(kVf0, c.attribute), c.text);
     fixture.add_function({0, 0xc4, 0, 0});
     std::vector<Error> problems;
