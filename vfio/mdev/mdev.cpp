@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "vfio/base/text.h"
+#include "vfio/mdev/description.h"
 
 namespace slicebroker::vfio {
 namespace {
@@ -13,7 +14,7 @@ constexpr std::string_view kDevices = "sys/bus/mdev/devices";
 
 Result<MdevType> read_type(const HostRoot& host, const PciAddress& parent, const std::string& id,
                            const std::string& directory) {
-  MdevType type{parent, id, id, {}, 0};
+  MdevType type{parent, id, id, {}, 0, {}, {}};
   SLICEBROKER_TRY(const auto available, host.read_attr(directory + "/available_instances"));
   const auto count = parse_number<std::uint32_t>(trim(available));
   if (!count) {
@@ -25,6 +26,10 @@ Result<MdevType> read_type(const HostRoot& host, const PciAddress& parent, const
   SLICEBROKER_TRY(type.device_api, host.read_attr(directory + "/device_api"));
   SLICEBROKER_TRY(const auto type_name, host.find_attr(directory + "/name"));
   if (type_name && !trim(*type_name).empty()) type.name = trim(*type_name);
+  SLICEBROKER_TRY(const auto text, host.find_attr(directory + "/description"));
+  const auto description = parse_mdev_description(text.value_or(""));
+  type.framebuffer_mib = description.framebuffer_mib;
+  type.max_instances = description.max_instances;
   return type;
 }
 

@@ -20,6 +20,8 @@ struct MdevType {
   std::string name;        // "GRID A100D-1-10C"; the id where the driver gives no name
   std::string device_api;  // "vfio-pci"
   std::uint32_t available = 0;
+  std::optional<std::uint64_t> framebuffer_mib = {};  // as its description tells (see vfio/mdev/description.h)
+  std::optional<std::uint32_t> max_instances = {};
 };
 
 // A mediated device that exists.

@@ -6,6 +6,7 @@
 
 #include "tests/unit/check.h"
 #include "tests/unit/fixture_host.h"
+#include "vfio/mdev/description.h"
 
 namespace slicebroker::vfio {
 namespace {
@@ -51,6 +52,48 @@ TEST(MdevTypes, WithoutANameAreCalledByTheirId) {
   ASSERT_THAT(types, SizeIs(2));
   EXPECT_EQ(types[0].name, "i915-GVTg_V5_4");
   EXPECT_EQ(types[1].name, "mtty-2");
+}
+
+TEST(MdevTypes, TellTheirMemoryWhereTheirDescriptionDoes) {
+  const FixtureHost fixture;
+  fixture.add_mdev_type(kVf0, "nvidia-699", "GRID A100D-1-10C", "1");
+  fixture.add_mdev_type(kVf0, "nvidia-701", "GRID A100D-3-40C", "1");
+  fixture.write(device_path(kVf0, "mdev_supported_types/nvidia-699/description"),
+                "num_heads=1, frl_config=60, framebuffer=10240M, max_resolution=4096x2160, max_instance=7\n");
+  std::vector<Error> problems;
+  const auto types = list_mdev_types(fixture.root(), problems).value();
+  ASSERT_THAT(types, SizeIs(2));
+  EXPECT_EQ(types[0].framebuffer_mib, 10240U);
+  EXPECT_EQ(types[0].max_instances, 7U);
+  EXPECT_EQ(types[1].framebuffer_mib, std::nullopt);
+  EXPECT_EQ(types[1].max_instances, std::nullopt);
+}
+
+TEST(MdevDescription, OfEachVendor) {
+  struct Case {
+    std::string name;
+    std::string text;
+    MdevDescription description;
+  };
+  const Case cases[] = {
+      {"NVIDIA",
+       "num_heads=4, frl_config=45, framebuffer=1024M, max_resolution=5120x2880, max_instance=16",
+       {1024, 16}},
+      {"GVT-g", "low_gm_size: 128MB\nhigh_gm_size: 512MB\nfence: 4\nresolution: 1920x1200\nweight: 4", {640, {}}},
+      {"s390 and samples", "I/O subchannel (Non-QDIO)", {}},
+      {"empty", "", {}},
+      {"framebuffer without unit", "framebuffer=1024, max_instance=16", {{}, 16}},
+      {"framebuffer too large", "framebuffer=99999999999M, max_instance=16", {{}, 16}},
+      {"number of instances negative", "framebuffer=1024M, max_instance=-1", {1024, {}}},
+      {"key in a longer key", "xframebuffer=1M, framebuffers=2M", {}},
+      {"half of GVT-g's memory", "low_gm_size: 128MB\nfence: 4", {}},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto description = parse_mdev_description(c.text);
+    EXPECT_EQ(description.framebuffer_mib, c.description.framebuffer_mib);
+    EXPECT_EQ(description.max_instances, c.description.max_instances);
+  }
 }
 
 TEST(MdevTypes, HostWithoutMdevCoreHasNone) {
