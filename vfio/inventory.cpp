@@ -29,6 +29,15 @@ void read_vendor_vfs(const HostRoot& host, Inventory& inventory) {
   }
 }
 
+void read_variants(const HostRoot& host, Inventory& inventory) {
+  auto variants = list_vfio_variants(host, inventory.functions);
+  if (variants) {
+    inventory.vfio_variants = *std::move(variants);
+  } else {
+    inventory.problems.push_back(caused_by("look for VFIO drivers", "modules.alias", std::move(variants).error()));
+  }
+}
+
 // Holders come before NVML: an open NVML would list this very process as a holder of every GPU.
 void read_nvidia(const std::string& library, Inventory& inventory) {
   const auto nvml = nvidia::Nvml::open(library);
@@ -58,6 +67,10 @@ const MdevDevice* Inventory::find_mdev(const Uuid& uuid) const {
 
 const nvidia::VendorVf* Inventory::find_vendor_vf(const PciAddress& address) const {
   return find_by(vendor_vfs, &nvidia::VendorVf::address, address);
+}
+
+const VfioVariant* Inventory::find_vfio_variant(const PciAddress& address) const {
+  return find_by(vfio_variants, &VfioVariant::function, address);
 }
 
 const nvidia::Gpu* Inventory::find_nvidia_gpu(const PciAddress& address) const {
@@ -103,6 +116,7 @@ Result<Inventory> read_inventory(const Host& host) {
   SLICEBROKER_TRY(inventory.mdev_types, list_mdev_types(root, inventory.problems));
   SLICEBROKER_TRY(inventory.mdevs, list_mdev_devices(root, inventory.problems));
   read_vendor_vfs(root, inventory);
+  read_variants(root, inventory);
   SLICEBROKER_TRY(inventory.holders, list_holders(root));
   inventory.vfio_pci_loaded = root.exists("sys/bus/pci/drivers/vfio-pci");
   read_nvidia(host.nvml_library, inventory);

@@ -12,6 +12,7 @@
 #include "vfio/nvidia/gpu.h"
 #include "vfio/nvidia/vendor_vf.h"
 #include "vfio/pci/pci_function.h"
+#include "vfio/pci/vfio_variant.h"
 
 namespace slicebroker::vfio {
 
@@ -20,6 +21,7 @@ struct Inventory {
   std::vector<MdevType> mdev_types;          // by parent and id
   std::vector<MdevDevice> mdevs;             // by UUID
   std::vector<nvidia::VendorVf> vendor_vfs;  // by address
+  std::vector<VfioVariant> vfio_variants;    // by function: GPUs that a driver other than vfio-pci is made for
   std::vector<Holder> holders;
   std::optional<nvidia::Driver> nvidia;  // nullopt: NVML gave no answer
   std::optional<Error> nvml_error;       // why not
@@ -29,6 +31,7 @@ struct Inventory {
   const PciFunction* find_function(const PciAddress& address) const;
   const MdevDevice* find_mdev(const Uuid& uuid) const;
   const nvidia::VendorVf* find_vendor_vf(const PciAddress& address) const;
+  const VfioVariant* find_vfio_variant(const PciAddress& address) const;
   const nvidia::Gpu* find_nvidia_gpu(const PciAddress& address) const;
 
   // The physical function that a function belongs to; itself where the host has no such function.

@@ -90,6 +90,23 @@ Result<std::optional<std::string>> HostRoot::find_attr(std::string_view path) co
   return fail(std::move(text).error());
 }
 
+Result<std::optional<std::string>> HostRoot::find_text(std::string_view path, std::size_t most) const {
+  constexpr std::size_t kChunk = 1 << 16;
+  auto fd = open_below(path, O_RDONLY);
+  if (!fd && missing(fd.error())) return std::optional<std::string>();
+  if (!fd) return fail(std::move(fd).error());
+  std::string text;
+  while (true) {
+    const std::size_t size = text.size();
+    text.resize(size + kChunk);
+    const ssize_t got = ::read(fd->get(), text.data() + size, kChunk);
+    if (got < 0) return fail(os_error("read", display(path), errno));
+    text.resize(size + static_cast<std::size_t>(got));
+    if (text.size() > most) return fail(os_error("read", display(path), EFBIG));
+    if (got == 0) return std::optional(std::move(text));
+  }
+}
+
 Result<std::vector<std::string>> HostRoot::list_dir(std::string_view path) const {
   SLICEBROKER_TRY(auto fd, open_below(path, O_RDONLY | O_DIRECTORY));
   const auto close_dir = [](DIR* dir) { ::closedir(dir); };

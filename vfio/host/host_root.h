@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,9 @@ class HostRoot {
   Result<std::string> read_attr(std::string_view path) const;
   // The same; nullopt where there is no such file.
   Result<std::optional<std::string>> find_attr(std::string_view path) const;
+
+  // A file's whole text; nullopt where there is no such file. Errors: EFBIG where it is longer than `most` bytes.
+  Result<std::optional<std::string>> find_text(std::string_view path, std::size_t most) const;
 
   // Names in a directory, sorted, without "." and "..". find_dir: empty where there is no such directory.
   Result<std::vector<std::string>> list_dir(std::string_view path) const;

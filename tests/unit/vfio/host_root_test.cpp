@@ -26,6 +26,19 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+TEST(HostRoot, TextIsWholeOrRefused) {
+  const FixtureHost fixture;
+  const std::string text(200'000, 'x');
+  fixture.write("lib/list", text + "\n");
+  EXPECT_EQ(fixture.root().find_text("lib/list", text.size() + 1).value(), text + "\n");
+  EXPECT_EQ(fixture.root().find_text("lib/other", 1).value(), std::nullopt);
+  EXPECT_EQ(fixture.root().find_text("lib/list/below", 1).value(), std::nullopt);
+  const auto too_long = fixture.root().find_text("lib/list", text.size());
+  ASSERT_FALSE(too_long);
+  EXPECT_EQ(too_long.error().os_errno, EFBIG);
+  EXPECT_EQ(too_long.error().subject, fixture.directory() + "/lib/list");
+}
+
 TEST(HostRoot, OfAMissingDirectoryIsNotFound) {
   const auto root = HostRoot::open("/nonexistent/root");
   ASSERT_FALSE(root);
