@@ -32,7 +32,7 @@ std::string holder_text(const std::vector<vfio::Holder>& holders);
 // Returns whether it can; if not, the candidate carries the compatibility table's reason.
 bool check_hypervisor(const Context& context, const vfio::PciFunction& function, Candidate& candidate);
 
-// A function with its whole IOMMU group, to vfio-pci: the surfaces gpu and vf.
+// A function with its whole IOMMU group, to vfio-pci or the variant made for it: the surfaces gpu and vf.
 Candidate resolve_group(const Context& context, const vfio::PciFunction& function, hypervisors::Surface surface);
 
 // Candidates for slices of one kind, over every function that could carry one.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A whole function with its IOMMU group on vfio-pci: the surfaces gpu and vf.
+// A whole function with its IOMMU group on vfio-pci or a variant of it: the surfaces gpu and vf.
 #include <algorithm>
 
 #include "broker/resolver/context.h"
@@ -12,6 +12,48 @@ using hypervisors::Surface;
 using vfio::PciFunction;
 
 constexpr std::string_view kVfioPci = "vfio-pci";
+
+// The driver that a function is handed over on, and whether it is there to be bound.
+struct VfioDriver {
+  std::string name;
+  bool loaded;
+};
+
+VfioDriver vfio_driver_of(const Context& context, const PciFunction& function) {
+  const auto* variant = context.inventory.find_vfio_variant(function.address);
+  if (variant != nullptr) return {variant->driver, variant->loaded};
+  return {std::string(kVfioPci), context.inventory.vfio_pci_loaded};
+}
+
+// pci-stub keeps a companion away from everybody as it is. A driver that speaks VFIO stays, unless it is plain vfio-pci
+// where one was made for the function.
+bool must_bind(const Context& context, const PciFunction& function) {
+  if (function.driver == "pci-stub") return false;
+  if (function.vfio_devices.empty()) return true;
+  return function.driver == kVfioPci && vfio_driver_of(context, function).name != kVfioPci;
+}
+
+// The first function whose VFIO driver is wanted and not loaded; nullptr: all are there.
+const PciFunction* find_unloaded(const Context& context, const PciFunction& function,
+                                 const std::vector<const PciFunction*>& companions) {
+  auto all = companions;
+  all.insert(all.begin(), &function);
+  const auto at = std::find_if(all.begin(), all.end(), [&](const PciFunction* member) {
+    return must_bind(context, *member) && !vfio_driver_of(context, *member).loaded;
+  });
+  return at == all.end() ? nullptr : *at;
+}
+
+Candidate reject_unloaded(const Context& context, const PciFunction& function, Candidate candidate) {
+  const auto driver = vfio_driver_of(context, function).name;
+  if (driver == kVfioPci) {
+    return rejected(std::move(candidate), reasons::kVfioPciNotLoaded, "there is no /sys/bus/pci/drivers/vfio-pci");
+  }
+  candidate = rejected(std::move(candidate), reasons::kVfioDriverNotLoaded,
+                       "vfio-pci can't stand in for " + driver + ", which is made for " + function.address.to_string());
+  candidate.remedy = "modprobe " + driver;
+  return candidate;
+}
 
 // A companion may be taken along when nobody uses it: no driver, a driver that speaks VFIO, or pci-stub, which only
 // keeps others away. Another GPU is somebody's device even without a driver.
@@ -78,8 +120,8 @@ std::vector<vfio::Step> steps_for(const Context& context, const PciFunction& fun
   if (gpu != nullptr && gpu->mig_mode == vfio::nvidia::MigMode::kOn)
     steps.push_back(vfio::DisableMig{function.address});
   const auto bind = [&](const PciFunction& other) {
-    if (other.vfio_devices.empty() && other.driver != "pci-stub") {
-      steps.push_back(vfio::BindDriver{other.address, std::string(kVfioPci)});
+    if (must_bind(context, other)) {
+      steps.push_back(vfio::BindDriver{other.address, vfio_driver_of(context, other).name});
     }
   };
   for (const auto* companion : companions) bind(*companion);
@@ -149,12 +191,10 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
       context.inventory.find_nvidia_gpu(function.address) == nullptr) {
     return rejected(candidate, reasons::kMigLayoutUnknown, "NVML does not tell of this GPU");
   }
-  candidate.plan = plan_for(context, function, surface, companions);
-  const bool binds = std::any_of(candidate.plan.steps.begin(), candidate.plan.steps.end(),
-                                 [](const vfio::Step& step) { return std::holds_alternative<vfio::BindDriver>(step); });
-  if (binds && !context.inventory.vfio_pci_loaded) {
-    return rejected(candidate, reasons::kVfioPciNotLoaded, "there is no /sys/bus/pci/drivers/vfio-pci");
+  if (const auto* unloaded = find_unloaded(context, function, companions)) {
+    return reject_unloaded(context, *unloaded, std::move(candidate));
   }
+  candidate.plan = plan_for(context, function, surface, companions);
   return candidate;
 }
 

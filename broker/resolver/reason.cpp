@@ -35,6 +35,8 @@ const Reason kIommuOff{"IOMMU_OFF", kRefused, "it has no IOMMU group",
                        "enable the IOMMU in the firmware and boot with intel_iommu=on or amd_iommu=on"};
 const Reason kVfioPciNotLoaded{"VFIO_PCI_NOT_LOADED", kRefused, "the vfio-pci driver is not loaded",
                                "modprobe vfio-pci"};
+const Reason kVfioDriverNotLoaded{"VFIO_DRIVER_NOT_LOADED", kRefused,
+                                  "the VFIO driver made for the function is not loaded", "load it: modprobe DRIVER"};
 const Reason kNotAGpu{"NOT_A_GPU", kRefused, "the PCI function is no GPU", "see: slicebroker list gpus"};
 const Reason kNotAVf{"NOT_A_VF", kRefused, "the PCI function is no SR-IOV virtual function",
                      "use gpu= for a physical function"};
@@ -68,6 +70,7 @@ std::span<const Reason* const> all_reasons() {
                                    &kGroupNotViable,
                                    &kIommuOff,
                                    &kVfioPciNotLoaded,
+                                   &kVfioDriverNotLoaded,
                                    &kNotAGpu,
                                    &kNotAVf,
                                    &kVgpuTypeNotSet,

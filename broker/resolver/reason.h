@@ -37,6 +37,7 @@ extern const Reason kIsolationTooLow;
 extern const Reason kGroupNotViable;
 extern const Reason kIommuOff;
 extern const Reason kVfioPciNotLoaded;
+extern const Reason kVfioDriverNotLoaded;
 extern const Reason kNotAGpu;
 extern const Reason kNotAVf;
 extern const Reason kVgpuTypeNotSet;

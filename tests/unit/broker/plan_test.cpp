@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "broker/resolver/resolver.h"
-#include "tests/unit/broker/inventories.h"
+#include "tests/unit/broker/resolver_cases.h"
 #include "tests/unit/check.h"
 
 namespace slicebroker::broker {
@@ -49,6 +49,18 @@ TEST(Plan, ExactSliceOnAVendorVfRecordsItsGpuInstance) {
   EXPECT_EQ(candidate.isolation, Isolation::kHardware);
   EXPECT_THAT(candidate.slice, HasSubstr(kMig3));
   EXPECT_THAT(candidate.slice, HasSubstr("GRID A100D-1-10C"));
+}
+
+TEST(Plan, GraceHopperIsBoundToItsOwnDriverAndItsCompanionToVfioPci) {
+  auto host = test::grace_hopper();
+  test::add(host, test::pci(test::kAudio, {.class_code = 0x040300, .driver = {}, .iommu_group = 13}));
+  const auto from_nvidia = granted(host, request("gpu=41:00.0"));
+  EXPECT_THAT(from_nvidia.plan.steps, ElementsAre(Step(vfio::BindDriver{test::kAudio, "vfio-pci"}),
+                                                  Step(vfio::BindDriver{kGpu, "nvgrace_gpu_vfio_pci"})));
+  test::function_at(host, kGpu).driver = "vfio-pci";
+  test::function_at(host, kGpu).vfio_devices = {"vfio0"};
+  const auto from_vfio_pci = granted(host, request("gpu=41:00.0"));
+  EXPECT_TRUE(from_vfio_pci.plan.steps == from_nvidia.plan.steps);
 }
 
 TEST(Plan, ExactSliceAsAnMdevRecordsItsGpuInstance) {

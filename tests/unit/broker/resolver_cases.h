@@ -18,6 +18,9 @@ struct ResolverCase {
   std::vector<std::string> verdicts;  // as verdicts() writes them
 };
 
+// A GPU that wants nvgrace_gpu_vfio_pci, which is loaded.
+vfio::Inventory grace_hopper();
+
 inline void PrintTo(const ResolverCase& c, std::ostream* out) {
   *out << c.name;
 }
@@ -26,6 +29,7 @@ std::vector<ResolverCase> slice_cases();
 std::vector<ResolverCase> fallback_cases();
 std::vector<ResolverCase> group_cases();
 std::vector<ResolverCase> existing_cases();
+std::vector<ResolverCase> variant_cases();
 std::vector<ResolverCase> resolver_cases();  // all of them
 
 }  // namespace slicebroker::test

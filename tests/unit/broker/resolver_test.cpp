@@ -44,6 +44,7 @@ std::string test_name(const testing::TestParamInfo<ResolverCase>& test) {
 INSTANTIATE_TEST_SUITE_P(Slice, ResolverVerdicts, testing::ValuesIn(test::slice_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Fallback, ResolverVerdicts, testing::ValuesIn(test::fallback_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Group, ResolverVerdicts, testing::ValuesIn(test::group_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Variant, ResolverVerdicts, testing::ValuesIn(test::variant_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Existing, ResolverVerdicts, testing::ValuesIn(test::existing_cases()), test_name);
 
 TEST(Resolver, CandidateHasExactlyOneVerdict) {
@@ -167,6 +168,14 @@ TEST(Resolver, WithoutNvmlSaysWhatIsMissing) {
     EXPECT_EQ(resolution.error().hint, "install NVIDIA's driver");
     EXPECT_TRUE(test::mentions(resolution.error(), "cannot open shared object file"));
   }
+}
+
+TEST(Resolver, UnloadedVfioDriverIsNamedInTheRemedy) {
+  auto host = test::grace_hopper();
+  host.vfio_variants[0].loaded = false;
+  const auto resolution = resolve(host, {}, test::request("gpu=41:00.0")).value();
+  ASSERT_THAT(resolution.candidates, testing::SizeIs(1));
+  EXPECT_EQ(resolution.candidates[0].remedy, "modprobe nvgrace_gpu_vfio_pci");
 }
 
 TEST(Resolver, WithoutNvmlAndWithoutItsErrorStillRefuses) {
