@@ -39,6 +39,8 @@ Candidate resolve_group(const Context& context, const vfio::PciFunction& functio
 std::vector<Candidate> resolve_gpu_instance(const Context& context, const vfio::nvidia::Gpu& gpu,
                                             const vfio::nvidia::GpuInstance& instance, const std::string& slice);
 Result<std::vector<Candidate>> resolve_profile(const Context& context, const ProfileSelector& selector);
+// The same where NVML is absent: by what the names of the vGPU types tell. Empty where none tells of the profile.
+std::vector<Candidate> resolve_profile_by_name(const Context& context, const ProfileSelector& selector);
 Result<std::vector<Candidate>> resolve_type(const Context& context, const TypeSelector& selector);
 
 // Devices that exist already and are taken as they are.

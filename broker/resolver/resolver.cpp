@@ -51,6 +51,10 @@ Result<std::vector<Candidate>> candidates_of(const Context& context, const MigSe
 }
 
 Result<std::vector<Candidate>> candidates_of(const Context& context, const ProfileSelector& selector) {
+  if (!context.inventory.nvidia) {
+    auto candidates = resolve_profile_by_name(context, selector);
+    if (!candidates.empty()) return candidates;
+  }
   SLICEBROKER_TRY([[maybe_unused]] const auto* driver, nvidia_driver(context, "the MIG profile"));
   return resolve_profile(context, selector);
 }

@@ -5,6 +5,7 @@
 
 #include "broker/resolver/context.h"
 #include "vfio/base/text.h"
+#include "vfio/nvidia/vgpu_name.h"
 
 namespace slicebroker::broker {
 namespace {
@@ -24,6 +25,7 @@ struct Offer {
   std::optional<std::uint32_t> gpu_instance_profile_id;  // set: MIG-backed
   std::uint64_t framebuffer_mib = 0;
   bool available = false;
+  std::optional<std::string> profile_by_name = {};  // set: MIG-backed, as its name tells where NVML does not
 };
 
 const vfio::nvidia::VgpuType* find_type(const Gpu* gpu, std::uint32_t number) {
@@ -33,7 +35,15 @@ const vfio::nvidia::VgpuType* find_type(const Gpu* gpu, std::uint32_t number) {
   return at == gpu->vgpu_types.end() ? nullptr : &*at;
 }
 
+// Where NVML knows the GPU it decides, also against the name; a name that tells nothing leaves the type time-sliced.
 void add_nvml_facts(const Gpu* gpu, Offer& offer) {
+  if (gpu == nullptr) {
+    const auto name = vfio::nvidia::parse_vgpu_name(offer.type_name);
+    if (!name) return;
+    offer.framebuffer_mib = name->framebuffer_mib();
+    offer.profile_by_name = vfio::nvidia::mig_profile_of(*name);
+    return;
+  }
   const auto* type = find_type(gpu, offer.type_number);
   if (type == nullptr) return;
   offer.type_name = type->name.empty() ? offer.type_name : type->name;
@@ -46,7 +56,8 @@ void add_mdev_offers(const vfio::Inventory& inventory, std::vector<Offer>& offer
   for (const auto& type : inventory.mdev_types) {
     const auto* function = inventory.find_function(type.parent);
     if (function == nullptr || type.device_api != "vfio-pci") continue;
-    Offer offer{Surface::kMdev, function, type.id, 0, type.name, {}, 0, type.available > 0};
+    Offer offer{Surface::kMdev,    function, type.id, 0, type.name, {}, type.framebuffer_mib.value_or(0),
+                type.available > 0};
     if (type.id.starts_with(kNvidia)) {
       offer.type_number = parse_number<std::uint32_t>(std::string_view(type.id).substr(kNvidia.size())).value_or(0);
       add_nvml_facts(inventory.find_nvidia_gpu(gpu_of(*function)), offer);
@@ -204,14 +215,21 @@ bool has_instance_of(const Gpu& gpu, std::uint32_t profile_id) {
                      [&](const GpuInstance& instance) { return instance.profile_id == profile_id; });
 }
 
+std::string by_name_text(const Context& context, const Offer& offer) {
+  if (!offer.profile_by_name) return "";
+  return ", which is " + *offer.profile_by_name + " by its name; NVML " +
+         (context.inventory.nvidia ? "does not tell of the GPU" : "is absent");
+}
+
 // Judges one offer. `instance` is set where exactly that GPU instance is wanted.
 Candidate judge(const Context& context, const Offer& offer, std::optional<std::uint32_t> instance,
                 const std::string& slice) {
   Candidate candidate;
   candidate.surface = offer.surface;
   candidate.device = offer.function->address.to_string();
-  candidate.slice = slice + " as " + offer.type_name;
-  candidate.isolation = offer.gpu_instance_profile_id ? Isolation::kHardware : Isolation::kTimeSliced;
+  candidate.slice = slice + " as " + offer.type_name + by_name_text(context, offer);
+  candidate.isolation =
+      offer.gpu_instance_profile_id || offer.profile_by_name ? Isolation::kHardware : Isolation::kTimeSliced;
   if (!check_hypervisor(context, *offer.function, candidate)) return candidate;
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, offer.type_name + " is time-sliced");
@@ -333,6 +351,16 @@ Result<std::vector<Candidate>> resolve_profile(const Context& context, const Pro
   if (candidates.empty()) {
     return fail(
         names_nothing("profile=" + selector.name, "no GPU of this host has such a MIG profile", known_names(known)));
+  }
+  return candidates;
+}
+
+std::vector<Candidate> resolve_profile_by_name(const Context& context, const ProfileSelector& selector) {
+  std::vector<Candidate> candidates;
+  for (const auto& offer : list_offers(context.inventory)) {
+    if (offer.profile_by_name != selector.name) continue;
+    const std::string slice = selector.name + " of " + gpu_of(*offer.function).to_string();
+    candidates.push_back(judge(context, offer, std::nullopt, slice));
   }
   return candidates;
 }

@@ -30,6 +30,7 @@ std::vector<ResolverCase> fallback_cases();
 std::vector<ResolverCase> group_cases();
 std::vector<ResolverCase> existing_cases();
 std::vector<ResolverCase> variant_cases();
+std::vector<ResolverCase> by_name_cases();
 std::vector<ResolverCase> resolver_cases();  // all of them
 
 }  // namespace slicebroker::test

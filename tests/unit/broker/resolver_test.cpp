@@ -45,6 +45,7 @@ INSTANTIATE_TEST_SUITE_P(Slice, ResolverVerdicts, testing::ValuesIn(test::slice_
 INSTANTIATE_TEST_SUITE_P(Fallback, ResolverVerdicts, testing::ValuesIn(test::fallback_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Group, ResolverVerdicts, testing::ValuesIn(test::group_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Variant, ResolverVerdicts, testing::ValuesIn(test::variant_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(ByName, ResolverVerdicts, testing::ValuesIn(test::by_name_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Existing, ResolverVerdicts, testing::ValuesIn(test::existing_cases()), test_name);
 
 TEST(Resolver, CandidateHasExactlyOneVerdict) {
@@ -168,6 +169,27 @@ TEST(Resolver, WithoutNvmlSaysWhatIsMissing) {
     EXPECT_EQ(resolution.error().hint, "install NVIDIA's driver");
     EXPECT_TRUE(test::mentions(resolution.error(), "cannot open shared object file"));
   }
+}
+
+TEST(Resolver, ByNameSaysSo) {
+  auto host = test::vendor_host();
+  host.nvidia = std::nullopt;
+  for (const char* selector : {"type=nvidia-699", "profile=1g.10gb"}) {
+    SCOPED_TRACE(selector);
+    const auto resolution = resolve(host, {}, test::request(selector)).value();
+    ASSERT_NE(resolution.granted(), nullptr);
+    EXPECT_THAT(resolution.granted()->slice, HasSubstr("1g.10gb by its name; NVML is absent"));
+    EXPECT_EQ(resolution.granted()->isolation, Isolation::kHardware);
+  }
+  const auto told = resolve(test::vendor_host(), {}, test::request("type=nvidia-699")).value();
+  EXPECT_THAT(told.granted()->slice, Not(HasSubstr("by its name")));
+}
+
+TEST(Resolver, ExactSliceIsNotServedByName) {
+  auto host = test::vendor_host();
+  host.nvidia = std::nullopt;
+  host.nvml_error = test::gpu_without_nvml().nvml_error;
+  EXPECT_TRUE(fails(resolve(host, {}, test::request(test::kMig3)), ErrorCode::kRefused, "NVML_NOT_FOUND"));
 }
 
 TEST(Resolver, UnloadedVfioDriverIsNamedInTheRemedy) {

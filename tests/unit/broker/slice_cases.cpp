@@ -167,11 +167,6 @@ std::vector<ResolverCase> slice_cases() {
        {},
        with(request("type=nvidia-699"), [](auto& r) { r.isolation = Isolation::kHardware; }),
        {"mdev 0000:41:00.4 granted", "mdev 0000:41:00.5 possible"}},
-      {"type that NVML is needed to know for MIG-backed",
-       with(mdev_host(), [](Inventory& host) { host.nvidia = std::nullopt; }),
-       {},
-       with(request("type=nvidia-699"), [](auto& r) { r.isolation = Isolation::kHardware; }),
-       {"mdev 0000:41:00.4 ISOLATION_TOO_LOW", "mdev 0000:41:00.5 ISOLATION_TOO_LOW"}},
       {"agreed VF",
        vendor_host(),
        {},
@@ -217,7 +212,7 @@ std::vector<ResolverCase> slice_cases() {
 
 std::vector<ResolverCase> resolver_cases() {
   auto all = slice_cases();
-  for (auto& more : {fallback_cases(), group_cases(), existing_cases(), variant_cases()})
+  for (auto& more : {fallback_cases(), group_cases(), existing_cases(), variant_cases(), by_name_cases()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
