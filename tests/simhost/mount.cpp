@@ -44,6 +44,7 @@ tl::expected<std::unique_ptr<Mount>, std::string> Mount::start(Host& host, const
   if (!mount->mount()) return tl::unexpected(mount_point + ": could not be mounted, see above");
   host.set_front(mount.get(), mount->mount_point_);
   mount->workers_ = std::make_unique<Workers>(mount->session_);
+  mount->workers_->start();
   return mount;
 }
 
@@ -54,7 +55,7 @@ Mount::~Mount() {
     // MNT_FORCE ends the connection although files are open.
     const bool refused =
         ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno == EPERM;
-    workers_.reset();
+    workers_->stop();  // it is still theirs while they end
     if (refused) fuse_session_unmount(session_);  // fusermount3 does it for those who are not root
   }
   if (session_ != nullptr) fuse_session_destroy(session_);

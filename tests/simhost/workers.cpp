@@ -31,11 +31,14 @@ Workers::Workers(fuse_session* session)
     event.data.fd = fd;
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
+}
+
+void Workers::start() {
   const std::lock_guard lock(mutex_);
   for (int i = 0; i < kUsual; ++i) start_one();
 }
 
-Workers::~Workers() {
+void Workers::stop() {
   ::eventfd_write(stop_.get(), 1);
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [this] { return threads_ == 0; });

@@ -16,10 +16,13 @@ namespace slicebroker::simhost {
 class Workers {
  public:
   explicit Workers(fuse_session* session);
-  // All of them must be able to end: nothing may wait any more.
-  ~Workers();
+  ~Workers() { stop(); }
+  void start();
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
+
+  // Ends all of them. They must be able to: nothing may wait any more.
+  void stop();
 
   // Around whatever waits for other requests. Without effect in other threads than these.
   void begin_wait();
