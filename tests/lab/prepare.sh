@@ -200,7 +200,7 @@ initrd_skeleton() { # DIR INIT
 # What depends on a kernel and on files of this folder: the initrds, the module, the NVML stand-in.
 artifacts_name() { # SERIES
     printf '%s-%s' "$(<"$cache/kernel/$1/version")" \
-        "$(hash_of "$lab_dir"/boot/* "$lab_dir"/guest/init.sh "$lab_dir"/module/* "$lab_dir"/nvml/*.[ch] "$lab_dir/prepare.sh")"
+        "$(hash_of "$lab_dir"/boot/* "$lab_dir"/guest/init.sh "$lab_dir"/module/* "$lab_dir"/../nvml/*.[ch] "$lab_dir/prepare.sh")"
 }
 
 prepare_artifacts() { # SERIES
@@ -215,8 +215,8 @@ prepare_artifacts() { # SERIES
     step "module, NVML stand-in, initrds for ${name%-*}"
     build_module "$kernel" "$tmp"
     cc -std=gnu17 -O2 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden -Wl,-soname,libnvidia-ml.so.1 \
-        -o "$tmp/libnvidia-ml.so.1" "$lab_dir"/nvml/{device,state,gpu_instance,compute_instance,vgpu}.c
-    cc -std=gnu17 -O2 -Wall -Wextra -Werror -o "$tmp/nvml-list" "$lab_dir/nvml/list.c"
+        -o "$tmp/libnvidia-ml.so.1" "$lab_dir"/../nvml/{device,state,gpu_instance,compute_instance,vgpu}.c
+    cc -std=gnu17 -O2 -Wall -Wextra -Werror -o "$tmp/nvml-list" "$lab_dir/../nvml/list.c"
     host_initrd "$kernel" "$tmp"
     initrd_skeleton "$tmp/guest" "$lab_dir/guest/init.sh"
     pack_initrd "$tmp/guest" "$tmp/guest.initrd"
