@@ -18,8 +18,8 @@ static nvmlReturn_t open_gi(nvmlGpuInstance_t instance, struct handle* handle, c
   REQUIRE_INIT();
   *gpu = unpack(instance, kGpuInstance, handle);
   REQUIRE(*gpu, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_gi(*gpu, handle->gi, &gi) && find_profile(*gpu, gi.profile, 0, p), NVML_ERROR_NOT_FOUND);
-  return NVML_SUCCESS;
+  TRY(find_gi(*gpu, handle->gi, &gi));
+  return find_profile(*gpu, gi.profile, 0, p);
 }
 
 EXPORT nvmlReturn_t nvmlGpuInstanceGetComputeInstanceProfileInfo(nvmlGpuInstance_t instance, unsigned int selector,
@@ -55,9 +55,12 @@ static nvmlReturn_t create_ci(nvmlGpuInstance_t instance, unsigned int profile, 
   snprintf(text, sizeof(text), placement ? "%u %u %u" : "%u %u", handle.gi, ci_slices[profile],
            placement ? placement->start : 0);
   flock(gpu->node, LOCK_EX);
-  for (i = 0; nth_ci(gpu, handle.gi, i, &ci); ++i) before[ci.id % kMostInstances] = 1;
+  for (i = 0; nth_ci(gpu, handle.gi, i, &ci) == NVML_SUCCESS; ++i) before[ci.id % kMostInstances] = 1;
   result = write_lab(gpu, "create_ci", text);
-  for (i = 0; result == NVML_SUCCESS && nth_ci(gpu, handle.gi, i, &ci) && before[ci.id % kMostInstances];) ++i;
+  for (i = 0; result == NVML_SUCCESS; ++i) {
+    result = nth_ci(gpu, handle.gi, i, &ci);
+    if (result == NVML_SUCCESS && !before[ci.id % kMostInstances]) break;
+  }
   flock(gpu->node, LOCK_UN);
   REQUIRE(result == NVML_SUCCESS, result);
   *made = pack((struct handle){kComputeInstance, handle.gpu, handle.gi, ci.id});
@@ -69,11 +72,13 @@ EXPORT nvmlReturn_t nvmlGpuInstanceCreateComputeInstance(nvmlGpuInstance_t insta
   return create_ci(instance, profile, NULL, made);
 }
 
+#ifndef NVML_OLD
 EXPORT nvmlReturn_t nvmlGpuInstanceCreateComputeInstanceWithPlacement(nvmlGpuInstance_t instance, unsigned int profile,
                                                                       const nvmlPlacement_t* placement,
                                                                       nvmlComputeInstance_t* made) {
   return create_ci(instance, profile, placement, made);
 }
+#endif
 
 EXPORT nvmlReturn_t nvmlComputeInstanceDestroy(nvmlComputeInstance_t instance) {
   struct handle handle;
@@ -95,10 +100,11 @@ EXPORT nvmlReturn_t nvmlGpuInstanceGetComputeInstances(nvmlGpuInstance_t instanc
   REQUIRE(result == NVML_SUCCESS, result);
   REQUIRE(instances && count && profile < kSelectors, NVML_ERROR_INVALID_ARGUMENT);
   *count = 0;
-  for (unsigned int i = 0; nth_ci(gpu, handle.gi, i, &ci); ++i)
+  nvmlReturn_t listed;
+  for (unsigned int i = 0; (listed = nth_ci(gpu, handle.gi, i, &ci)) == NVML_SUCCESS; ++i)
     if (ci.slices == ci_slices[profile])
       instances[(*count)++] = pack((struct handle){kComputeInstance, handle.gpu, handle.gi, ci.id});
-  return NVML_SUCCESS;
+  return listed == NVML_ERROR_NOT_FOUND ? NVML_SUCCESS : listed;
 }
 
 static unsigned int ci_profile(unsigned int slices) {
@@ -113,7 +119,7 @@ EXPORT nvmlReturn_t nvmlComputeInstanceGetInfo_v2(nvmlComputeInstance_t instance
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(instance, kComputeInstance, &handle);
   REQUIRE(gpu && info, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_ci(gpu, handle.gi, handle.ci, &ci), NVML_ERROR_NOT_FOUND);
+  TRY(find_ci(gpu, handle.gi, handle.ci, &ci));
   *info = (nvmlComputeInstanceInfo_t){
       .device = pack((struct handle){.kind = kGpu, .gpu = handle.gpu}),
       .gpuInstance = pack((struct handle){.kind = kGpuInstance, .gpu = handle.gpu, .gi = handle.gi}),
@@ -130,7 +136,13 @@ EXPORT nvmlReturn_t nvmlDeviceGetMaxMigDeviceCount(nvmlDevice_t device, unsigned
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && count, NVML_ERROR_INVALID_ARGUMENT);
-  *count = mig_is_on(gpu) ? 7 : 0;
+  struct profile smallest;
+  int on;
+  TRY(mig_is_on(gpu, &on));
+  *count = 0;
+  if (!on) return NVML_SUCCESS;
+  FIND(find_profile(gpu, kUnset, 0, &smallest), NVML_ERROR_NOT_SUPPORTED);
+  *count = smallest.max;
   return NVML_SUCCESS;
 }
 
@@ -140,8 +152,10 @@ EXPORT nvmlReturn_t nvmlDeviceGetMigDeviceHandleByIndex(nvmlDevice_t device, uns
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && mig, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(mig_is_on(gpu), NVML_ERROR_NOT_SUPPORTED);
-  REQUIRE(nth_ci(gpu, kUnset, index, &ci), NVML_ERROR_NOT_FOUND);
+  int on;
+  TRY(mig_is_on(gpu, &on));
+  REQUIRE(on, NVML_ERROR_NOT_SUPPORTED);
+  TRY(nth_ci(gpu, kUnset, index, &ci));
   *mig = pack((struct handle){kMigDevice, handle.gpu, ci.gi, ci.id});
   return NVML_SUCCESS;
 }
@@ -185,7 +199,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char* buffer, unsigne
   const struct gpu* gpu = unpack(device, 0, &handle);
   REQUIRE(gpu, NVML_ERROR_INVALID_ARGUMENT);
   if (handle.kind == kGpu) return copy_text(gpu->uuid, buffer, size);
-  REQUIRE(find_ci(gpu, handle.gi, handle.ci, &ci), NVML_ERROR_NOT_FOUND);
+  TRY(find_ci(gpu, handle.gi, handle.ci, &ci));
   return copy_text(ci.uuid, buffer, size);
 }
 
@@ -196,11 +210,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetHandleByUUID(const char* uuid, nvmlDevice_t* de
   REQUIRE(uuid && device, NVML_ERROR_INVALID_ARGUMENT);
   const struct gpu* list = gpus(&count);
   for (int i = 0; i < count; ++i) {
-    if (!strcmp(list[i].uuid, uuid)) {
-      *device = pack((struct handle){.kind = kGpu, .gpu = (unsigned int)i});
-      return NVML_SUCCESS;
-    }
-    for (unsigned int n = 0; nth_ci(&list[i], kUnset, n, &ci); ++n) {
+    if (!strcmp(list[i].uuid, uuid)) return nvmlDeviceGetHandleByIndex_v2((unsigned int)i, device);
+    for (unsigned int n = 0; nth_ci(&list[i], kUnset, n, &ci) == NVML_SUCCESS; ++n) {
       if (strcmp(ci.uuid, uuid)) continue;
       *device = pack((struct handle){kMigDevice, (unsigned int)i, ci.gi, ci.id});
       return NVML_SUCCESS;
@@ -217,8 +228,9 @@ EXPORT nvmlReturn_t nvmlDeviceGetAttributes_v2(nvmlDevice_t mig, nvmlDeviceAttri
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(mig, kMigDevice, &handle);
   REQUIRE(gpu && attributes, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_gi(gpu, handle.gi, &gi) && find_profile(gpu, gi.profile, 0, &p) && find_ci(gpu, gi.id, handle.ci, &ci),
-          NVML_ERROR_NOT_FOUND);
+  TRY(find_gi(gpu, handle.gi, &gi));
+  TRY(find_profile(gpu, gi.profile, 0, &p));
+  TRY(find_ci(gpu, gi.id, handle.ci, &ci));
   *attributes = (nvmlDeviceAttributes_t){.engines = engines_of(p.sm / p.slices * ci.slices, ci.slices),
                                          .gpuInstanceSliceCount = p.slices,
                                          .computeInstanceSliceCount = ci.slices,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // MIG mode, profiles, GPU instances (GI).
 #include <stdio.h>
+#include <string.h>
 #include <sys/file.h>
 
 #include "lab_nvml.h"
@@ -14,8 +15,10 @@ EXPORT nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t device, unsigned int* curr
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && current && pending, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(has_mig(gpu), NVML_ERROR_NOT_SUPPORTED);
-  *current = *pending = (unsigned int)mig_is_on(gpu);
+  int on;
+  TRY(check_mig(gpu));
+  TRY(mig_is_on(gpu, &on));
+  *current = *pending = (unsigned int)on;
   return NVML_SUCCESS;
 }
 
@@ -34,7 +37,7 @@ static nvmlReturn_t profile_by_selector(nvmlDevice_t device, unsigned int select
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && selector < kSelectors, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_profile(gpu, kUnset, selector, p), NVML_ERROR_NOT_SUPPORTED);
+  FIND(find_profile(gpu, kUnset, selector, p), NVML_ERROR_NOT_SUPPORTED);
   return NVML_SUCCESS;
 }
 
@@ -52,6 +55,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfo(nvmlDevice_t device, uns
   return NVML_SUCCESS;
 }
 
+#ifndef NVML_OLD
 static nvmlReturn_t fill_profile(const struct profile* p, unsigned int* version) {
   if (*version == STRUCT_VERSION(nvmlGpuInstanceProfileInfo_v2_t, 2u)) {
     nvmlGpuInstanceProfileInfo_v2_t* info = (void*)version;
@@ -71,7 +75,8 @@ static nvmlReturn_t fill_profile(const struct profile* p, unsigned int* version)
                                               .sliceCount = p->slices,
                                               .instanceCount = p->max,
                                               .engines = engines_of(p->sm, p->slices),
-                                              .memorySizeMB = p->memory};
+                                              .memorySizeMB = p->memory,
+                                              .capabilities = strstr(p->name, "+gfx") ? 2 : 0};
     snprintf(info->name, sizeof(info->name), "MIG %s", p->name);
     return NVML_SUCCESS;
   }
@@ -91,9 +96,11 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstanceProfileInfoByIdV(nvmlDevice_t device
   struct profile p;
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
-  REQUIRE(gpu && info && find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(gpu && info, NVML_ERROR_INVALID_ARGUMENT);
+  FIND(find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
   return fill_profile(&p, info);
 }
+#endif
 
 EXPORT nvmlReturn_t nvmlDeviceGetGpuInstancePossiblePlacements_v2(nvmlDevice_t device, unsigned int id,
                                                                   nvmlPlacement_t* placements, unsigned int* count) {
@@ -101,7 +108,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstancePossiblePlacements_v2(nvmlDevice_t d
   struct profile p;
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
-  REQUIRE(gpu && count && find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(gpu && count, NVML_ERROR_INVALID_ARGUMENT);
+  FIND(find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
   const unsigned int room = *count;
   *count = 0;
   for (unsigned int start = 0; start < kMostStarts; ++start) {
@@ -120,7 +128,8 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstanceRemainingCapacity(nvmlDevice_t devic
   struct profile p;
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
-  REQUIRE(gpu && count && find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(gpu && count, NVML_ERROR_INVALID_ARGUMENT);
+  FIND(find_profile(gpu, id, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
   *count = p.remaining;
   return NVML_SUCCESS;
 }
@@ -139,9 +148,10 @@ static nvmlReturn_t create_gi(nvmlDevice_t device, unsigned int profile, const n
 
   // sysfs doesn't say what a write made, so look before and after, and let no other user of this library in between.
   flock(gpu->node, LOCK_EX);
-  const int num_before = list_gis(gpu, before);
-  const nvmlReturn_t result = write_lab(gpu, "create_gi", text);
-  const int num_after = list_gis(gpu, after);
+  int num_before, num_after = 0;
+  nvmlReturn_t result = list_gis(gpu, before, &num_before);
+  if (result == NVML_SUCCESS) result = write_lab(gpu, "create_gi", text);
+  if (result == NVML_SUCCESS) result = list_gis(gpu, after, &num_after);
   flock(gpu->node, LOCK_UN);
   REQUIRE(result == NVML_SUCCESS, result);
   for (int i = 0; i < num_after; ++i) {
@@ -181,9 +191,12 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstances(nvmlDevice_t device, unsigned int 
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && instances && count, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(has_mig(gpu) && mig_is_on(gpu), NVML_ERROR_NOT_SUPPORTED);
-  REQUIRE(find_profile(gpu, profile, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
-  const int n = list_gis(gpu, gis);
+  int n, on;
+  TRY(check_mig(gpu));
+  TRY(mig_is_on(gpu, &on));
+  REQUIRE(on, NVML_ERROR_NOT_SUPPORTED);
+  FIND(find_profile(gpu, profile, 0, &p), NVML_ERROR_INVALID_ARGUMENT);
+  TRY(list_gis(gpu, gis, &n));
   *count = 0;
   for (int i = 0; i < n; ++i)
     if (gis[i].profile == profile)
@@ -197,7 +210,7 @@ EXPORT nvmlReturn_t nvmlDeviceGetGpuInstanceById(nvmlDevice_t device, unsigned i
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && instance, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_gi(gpu, id, &gi), NVML_ERROR_NOT_FOUND);
+  TRY(find_gi(gpu, id, &gi));
   *instance = pack((struct handle){.kind = kGpuInstance, .gpu = handle.gpu, .gi = id});
   return NVML_SUCCESS;
 }
@@ -208,7 +221,7 @@ EXPORT nvmlReturn_t nvmlGpuInstanceGetInfo(nvmlGpuInstance_t instance, nvmlGpuIn
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(instance, kGpuInstance, &handle);
   REQUIRE(gpu && info, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(find_gi(gpu, handle.gi, &gi), NVML_ERROR_NOT_FOUND);
+  TRY(find_gi(gpu, handle.gi, &gi));
   *info = (nvmlGpuInstanceInfo_t){.device = pack((struct handle){.kind = kGpu, .gpu = handle.gpu}),
                                   .id = gi.id,
                                   .profileId = gi.profile,

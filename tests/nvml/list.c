@@ -67,7 +67,11 @@ int main(void) {
   for (unsigned int i = 0; i < count; ++i) {
     handle gpu;
     char name[96], uuid[96];
-    CALL(nvmlDeviceGetHandleByIndex_v2, (unsigned int, handle*), i, &gpu);
+    const int state = ((int (*)(unsigned int, handle*))symbol("nvmlDeviceGetHandleByIndex_v2"))(i, &gpu);
+    if (state) {
+      printf("GPU %u: %s\n", i, ((const char* (*)(int))symbol("nvmlErrorString"))(state));
+      continue;
+    }
     CALL(nvmlDeviceGetName, (handle, char*, unsigned int), gpu, name, sizeof(name));
     CALL(nvmlDeviceGetUUID, (handle, char*, unsigned int), gpu, uuid, sizeof(uuid));
     printf("GPU %u: %s (UUID: %s)\n", i, name, uuid);

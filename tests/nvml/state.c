@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the MIG files of <GPU>/lab/; their format is in module/control.c.
+// Reads the MIG files of <GPU>/lab/; their format is in tests/lab/module/control.c.
 #include <stdio.h>
 
 #include "lab_nvml.h"
@@ -9,62 +9,69 @@ static int parse_profile(const char* line, struct profile* p) {
                 &p->max, &p->remaining, &p->sm, &p->memory, p->name) == 10;
 }
 
-int find_profile(const struct gpu* gpu, unsigned int id, unsigned int selector, struct profile* p) {
+nvmlReturn_t find_profile(const struct gpu* gpu, unsigned int id, unsigned int selector, struct profile* p) {
   char text[kText], *rest = text, *line;
-  read_lab(gpu, "profiles", text);
+  TRY(read_lab(gpu, "profiles", text));
   while ((line = next_line(&rest)))
-    if (parse_profile(line, p) && (id == kUnset ? p->selector == selector : p->id == id)) return 1;
-  return 0;
+    if (parse_profile(line, p) && (id == kUnset ? p->selector == selector : p->id == id)) return NVML_SUCCESS;
+  return NVML_ERROR_NOT_FOUND;
 }
 
-int has_mig(const struct gpu* gpu) {
+nvmlReturn_t check_mig(const struct gpu* gpu) {
   char text[kText];
-  read_lab(gpu, "profiles", text);
-  return text[0] != '\0';
+  TRY(read_lab(gpu, "profiles", text));
+  return text[0] ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
 }
 
-int mig_is_on(const struct gpu* gpu) {
+nvmlReturn_t mig_is_on(const struct gpu* gpu, int* on) {
   char text[kText];
-  read_lab(gpu, "mig_mode", text);
-  return text[0] == '1';
+  TRY(read_lab(gpu, "mig_mode", text));
+  *on = text[0] == '1';
+  return NVML_SUCCESS;
 }
 
-int list_gis(const struct gpu* gpu, struct gi gis[kMostInstances]) {
+nvmlReturn_t list_gis(const struct gpu* gpu, struct gi gis[kMostInstances], int* count) {
   char text[kText], *rest = text, *line;
-  int n = 0;
-  read_lab(gpu, "gpu_instances", text);
-  while (n < kMostInstances && (line = next_line(&rest))) {
-    struct gi* gi = &gis[n];
-    n += sscanf(line, "%u %u %u %u", &gi->id, &gi->profile, &gi->start, &gi->size) == 4;
+  *count = 0;
+  TRY(read_lab(gpu, "gpu_instances", text));
+  while (*count < kMostInstances && (line = next_line(&rest))) {
+    struct gi* gi = &gis[*count];
+    *count += sscanf(line, "%u %u %u %u", &gi->id, &gi->profile, &gi->start, &gi->size) == 4;
   }
-  return n;
+  return NVML_SUCCESS;
 }
 
-int find_gi(const struct gpu* gpu, unsigned int id, struct gi* gi) {
+nvmlReturn_t find_gi(const struct gpu* gpu, unsigned int id, struct gi* gi) {
   struct gi gis[kMostInstances];
-  for (int i = list_gis(gpu, gis) - 1; i >= 0; --i)
+  int count;
+  TRY(list_gis(gpu, gis, &count));
+  for (int i = 0; i < count; ++i)
     if (gis[i].id == id) {
       *gi = gis[i];
-      return 1;
+      return NVML_SUCCESS;
     }
-  return 0;
+  return NVML_ERROR_NOT_FOUND;
 }
 
-int nth_ci(const struct gpu* gpu, unsigned int gi, unsigned int index, struct ci* ci) {
+nvmlReturn_t nth_ci(const struct gpu* gpu, unsigned int gi, unsigned int index, struct ci* ci) {
   char text[kText], *rest = text, *line;
-  read_lab(gpu, "compute_instances", text);
+  TRY(read_lab(gpu, "compute_instances", text));
   while ((line = next_line(&rest))) {
     if (sscanf(line, "%u %u %u %u %63s", &ci->gi, &ci->id, &ci->slices, &ci->start, ci->uuid) != 5) continue;
     if (gi != kUnset && ci->gi != gi) continue;
-    if (!index--) return 1;
+#ifdef NVML_OLD
+    snprintf(ci->uuid, sizeof(ci->uuid), "MIG-%s/%u/%u", gpu->uuid, ci->gi, ci->id);
+#endif
+    if (!index--) return NVML_SUCCESS;
   }
-  return 0;
+  return NVML_ERROR_NOT_FOUND;
 }
 
-int find_ci(const struct gpu* gpu, unsigned int gi, unsigned int id, struct ci* ci) {
-  for (unsigned int i = 0; nth_ci(gpu, gi, i, ci); ++i)
-    if (ci->id == id) return 1;
-  return 0;
+nvmlReturn_t find_ci(const struct gpu* gpu, unsigned int gi, unsigned int id, struct ci* ci) {
+  nvmlReturn_t result;
+  for (unsigned int i = 0; (result = nth_ci(gpu, gi, i, ci)) == NVML_SUCCESS; ++i)
+    if (ci->id == id) return NVML_SUCCESS;
+  return result;
 }
 
 engines_t engines_of(unsigned int sm, unsigned int slices) { return (engines_t){.multiprocessor = sm, .copy = slices}; }

@@ -2,6 +2,7 @@
 // vGPU types and the vGPUs that exist.
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lab_nvml.h"
 
@@ -15,6 +16,7 @@ struct vgpu {
   unsigned int id, type;
   int gi;
   char mdev[64];
+  unsigned int placement;  // the lab's module doesn't tell: 0
 };
 
 static int parse_type(const char* line, struct type* t) {
@@ -22,25 +24,31 @@ static int parse_type(const char* line, struct type* t) {
                 t->name) == 6;
 }
 
-// A type's id says nothing about its GPU; in the lab only one model has types.
+// A type's id says nothing about its GPU. No two of our boards use one id for different types.
 static int find_type(unsigned int id, struct type* t) {
   int count;
   const struct gpu* list = gpus(&count);
   for (int i = 0; i < count; ++i) {
     char text[kText], *rest = text, *line;
-    read_lab(&list[i], "vgpu_types", text);
+    if (read_lab(&list[i], "vgpu_types", text)) continue;
     while ((line = next_line(&rest)))
       if (parse_type(line, t) && t->id == id) return 1;
   }
   return 0;
 }
 
-// An id for a vGPU: its VF's bus, slot and function.
+// An id for a vGPU, from its function and its UUID: FNV-1a.
+static unsigned int vgpu_id(const struct vgpu* v) {
+  unsigned int id = 2166136261u;
+  for (const char* c = v->vf; *c; ++c) id = (id ^ (unsigned char)*c) * 16777619u;
+  for (const char* c = v->mdev; *c; ++c) id = (id ^ (unsigned char)*c) * 16777619u;
+  return id;
+}
+
 static int parse_vgpu(const char* line, struct vgpu* v) {
-  unsigned int bus, slot, function;
-  if (sscanf(line, "%15s %u %d %63s", v->vf, &v->type, &v->gi, v->mdev) != 4) return 0;
-  if (sscanf(v->vf, "%*x:%x:%x.%x", &bus, &slot, &function) != 3) return 0;
-  v->id = bus << 8 | slot << 3 | function;
+  v->placement = 0;
+  if (sscanf(line, "%15s %u %d %63s %u", v->vf, &v->type, &v->gi, v->mdev, &v->placement) < 4) return 0;
+  v->id = vgpu_id(v);
   return 1;
 }
 
@@ -49,7 +57,7 @@ static int find_vgpu(unsigned int id, struct vgpu* v, const struct gpu** gpu) {
   const struct gpu* list = gpus(&count);
   for (int i = 0; i < count; ++i) {
     char text[kText], *rest = text, *line;
-    read_lab(&list[i], "vgpus", text);
+    if (read_lab(&list[i], "vgpus", text)) continue;
     while ((line = next_line(&rest)))
       if (parse_vgpu(line, v) && v->id == id) {
         *gpu = &list[i];
@@ -59,10 +67,10 @@ static int find_vgpu(unsigned int id, struct vgpu* v, const struct gpu** gpu) {
   return 0;
 }
 
-static int has_vgpus(const struct gpu* gpu) {
+static nvmlReturn_t check_vgpus(const struct gpu* gpu) {
   char text[kText];
-  read_lab(gpu, "vgpu_types", text);
-  return text[0] != '\0';
+  TRY(read_lab(gpu, "vgpu_types", text));
+  return text[0] ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
 }
 
 // Which ids of <GPU>/lab/FILE to list.
@@ -93,8 +101,8 @@ static nvmlReturn_t list_ids(nvmlDevice_t device, const char* file, int (*wanted
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && count, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(has_vgpus(gpu), NVML_ERROR_NOT_SUPPORTED);
-  read_lab(gpu, file, text);
+  TRY(check_vgpus(gpu));
+  TRY(read_lab(gpu, file, text));
   while ((line = next_line(&rest))) {
     if (!wanted(line, &id)) continue;
     if (ids && n < *count) ids[n] = id;
@@ -122,7 +130,9 @@ EXPORT nvmlReturn_t nvmlDeviceGetVirtualizationMode(nvmlDevice_t device, unsigne
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && mode, NVML_ERROR_INVALID_ARGUMENT);
-  *mode = has_vgpus(gpu) ? 3 : 0;  // HOST_VGPU or NONE
+  const nvmlReturn_t has_vgpus = check_vgpus(gpu);
+  REQUIRE(has_vgpus == NVML_SUCCESS || has_vgpus == NVML_ERROR_NOT_SUPPORTED, has_vgpus);
+  *mode = has_vgpus == NVML_SUCCESS ? 3 : 0;  // HOST_VGPU or NONE
   return NVML_SUCCESS;
 }
 
@@ -131,8 +141,10 @@ EXPORT nvmlReturn_t nvmlDeviceGetHostVgpuMode(nvmlDevice_t device, unsigned int*
   REQUIRE_INIT();
   const struct gpu* gpu = unpack(device, kGpu, &handle);
   REQUIRE(gpu && mode, NVML_ERROR_INVALID_ARGUMENT);
-  REQUIRE(has_vgpus(gpu), NVML_ERROR_NOT_SUPPORTED);
-  *mode = 1;  // SR-IOV
+  char path[4096 + 64];
+  TRY(check_vgpus(gpu));
+  host_path(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_totalvfs", gpu->bdf);
+  *mode = !access(path, F_OK);  // 1: SR-IOV
   return NVML_SUCCESS;
 }
 
@@ -152,6 +164,7 @@ EXPORT nvmlReturn_t nvmlVgpuTypeGetClass(nvmlVgpuTypeId_t id, char* buffer, unsi
   return copy_text("Compute", buffer, *size);
 }
 
+#ifndef NVML_OLD
 EXPORT nvmlReturn_t nvmlVgpuTypeGetGpuInstanceProfileId(nvmlVgpuTypeId_t id, unsigned int* profile) {
   struct type t;
   REQUIRE_INIT();
@@ -159,6 +172,52 @@ EXPORT nvmlReturn_t nvmlVgpuTypeGetGpuInstanceProfileId(nvmlVgpuTypeId_t id, uns
   *profile = t.profile < 0 ? kUnset : (unsigned int)t.profile;
   return NVML_SUCCESS;
 }
+
+// Of a type that no file limits, one.
+EXPORT nvmlReturn_t nvmlVgpuTypeGetMaxInstancesPerGpuInstance(nvmlVgpuTypeMaxInstance_t* limit) {
+  struct type t;
+  unsigned int id, most;
+  int count;
+  REQUIRE_INIT();
+  REQUIRE(limit, NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(limit->version == STRUCT_VERSION(nvmlVgpuTypeMaxInstance_t, 1u), NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+  REQUIRE(find_type(limit->vgpuTypeId, &t), NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(t.profile >= 0, NVML_ERROR_NOT_SUPPORTED);
+  limit->maxInstancePerGI = 1;
+  const struct gpu* list = gpus(&count);
+  for (int i = 0; i < count; ++i) {
+    char text[kText], *rest = text, *line;
+    if (read_optional(&list[i], "vgpu_limits", text)) continue;
+    while ((line = next_line(&rest)))
+      if (sscanf(line, "%u %u", &id, &most) == 2 && id == t.id) limit->maxInstancePerGI = most;
+  }
+  return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceGetVgpuHeterogeneousMode(nvmlDevice_t device, nvmlVgpuHeterogeneousMode_t* mode) {
+  struct handle handle;
+  char text[kText];
+  REQUIRE_INIT();
+  const struct gpu* gpu = unpack(device, kGpu, &handle);
+  REQUIRE(gpu && mode, NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(mode->version == STRUCT_VERSION(nvmlVgpuHeterogeneousMode_t, 1u), NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+  TRY(check_vgpus(gpu));
+  TRY(read_optional(gpu, "vgpu_heterogeneous", text));
+  REQUIRE(text[0], NVML_ERROR_NOT_SUPPORTED);
+  mode->mode = text[0] == '1';
+  return NVML_SUCCESS;
+}
+
+EXPORT nvmlReturn_t nvmlDeviceSetVgpuHeterogeneousMode(nvmlDevice_t device, const nvmlVgpuHeterogeneousMode_t* mode) {
+  struct handle handle;
+  REQUIRE_INIT();
+  const struct gpu* gpu = unpack(device, kGpu, &handle);
+  REQUIRE(gpu && mode && mode->mode <= 1, NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(mode->version == STRUCT_VERSION(nvmlVgpuHeterogeneousMode_t, 1u), NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
+  TRY(check_vgpus(gpu));
+  return write_lab(gpu, "vgpu_heterogeneous", mode->mode ? "1" : "0");
+}
+#endif
 
 EXPORT nvmlReturn_t nvmlVgpuTypeGetFramebufferSize(nvmlVgpuTypeId_t id, unsigned long long* bytes) {
   struct type t;
@@ -195,6 +254,7 @@ EXPORT nvmlReturn_t nvmlVgpuInstanceGetType(nvmlVgpuInstance_t id, nvmlVgpuTypeI
   return NVML_SUCCESS;
 }
 
+#ifndef NVML_OLD
 EXPORT nvmlReturn_t nvmlVgpuInstanceGetGpuInstanceId(nvmlVgpuInstance_t id, unsigned int* gi) {
   const struct gpu* gpu;
   struct vgpu v;
@@ -205,13 +265,14 @@ EXPORT nvmlReturn_t nvmlVgpuInstanceGetGpuInstanceId(nvmlVgpuInstance_t id, unsi
   return NVML_SUCCESS;
 }
 
-EXPORT nvmlReturn_t nvmlVgpuInstanceGetPlacementId(nvmlVgpuInstance_t id, unsigned int* placement) {
+EXPORT nvmlReturn_t nvmlVgpuInstanceGetPlacementId(nvmlVgpuInstance_t id, nvmlVgpuPlacementId_t* placement) {
   const struct gpu* gpu;
   struct vgpu v;
   REQUIRE_INIT();
   REQUIRE(placement, NVML_ERROR_INVALID_ARGUMENT);
+  REQUIRE(placement->version == STRUCT_VERSION(nvmlVgpuPlacementId_t, 1u), NVML_ERROR_ARGUMENT_VERSION_MISMATCH);
   REQUIRE(find_vgpu(id, &v, &gpu), NVML_ERROR_NOT_FOUND);
-  *placement = 0;
+  placement->placementId = v.placement;
   return NVML_SUCCESS;
 }
 
@@ -224,6 +285,7 @@ EXPORT nvmlReturn_t nvmlVgpuInstanceGetMdevUUID(nvmlVgpuInstance_t id, char* buf
   REQUIRE(strcmp(v.mdev, none), NVML_ERROR_NOT_SUPPORTED);  // vendor-specific VFIO has no mdev
   return copy_text(v.mdev, buffer, size);
 }
+#endif
 
 EXPORT nvmlReturn_t nvmlVgpuInstanceGetGpuPciId(nvmlVgpuInstance_t id, char* buffer, unsigned int* size) {
   const struct gpu* gpu;
