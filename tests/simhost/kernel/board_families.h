@@ -19,13 +19,11 @@ void append(std::vector<T>& all, std::vector<T> more) {
 // 4g, 7g. Names, MB and SMs come without the +me form, which equals the first.
 inline std::vector<GiProfile> seven_slices(const std::array<std::string, 6>& names,
                                            const std::array<unsigned, 6>& memory, const std::array<unsigned, 6>& sm) {
-  return {{19, 0, 1, 1, 0x7f, 7, sm[0], memory[0], names[0]},
-          {20, 7, 1, 1, 0x7f, 1, sm[0], memory[0], names[0] + "+me"},
-          {15, 9, 1, 2, 0x55, 4, sm[1], memory[1], names[1]},
-          {14, 1, 2, 2, 0x15, 3, sm[2], memory[2], names[2]},
-          {9, 2, 3, 4, 0x11, 2, sm[3], memory[3], names[3]},
-          {5, 3, 4, 4, 0x01, 1, sm[4], memory[4], names[4]},
-          {0, 4, 7, 8, 0x01, 1, sm[5], memory[5], names[5]}};
+  return {
+      {19, 0, 1, 1, 0x7f, 7, sm[0], memory[0], names[0]}, {20, 7, 1, 1, 0x7f, 1, sm[0], memory[0], names[0] + "+me"},
+      {15, 9, 1, 2, 0x55, 4, sm[1], memory[1], names[1]}, {14, 1, 2, 2, 0x15, 3, sm[2], memory[2], names[2]},
+      {9, 2, 3, 4, 0x11, 2, sm[3], memory[3], names[3]},  {5, 3, 4, 4, 0x01, 1, sm[4], memory[4], names[4]},
+      {0, 4, 7, 8, 0x01, 1, sm[5], memory[5], names[5]}};
 }
 
 // One type for each size in GiB, numbered from `id` on.

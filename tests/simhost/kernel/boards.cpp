@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Profile ids, placements, sizes and names: MIG user guide, "supported MIG profiles". vGPU type numbers are NVIDIA's for
-// the A100's MIG-backed types, L40S-1B (1145), and the RTX PRO 6000's DC-3Q (1519) and DC-1-24Q (1561); all others, the
-// VF counts and the placements of the RTX PRO 6000 (assumed to be the A30's) are picked, since they are not published.
+// Profile ids, placements, sizes and names: MIG user guide, "supported MIG profiles". vGPU type numbers are NVIDIA's
+// for the A100's MIG-backed types, L40S-1B (1145), and the RTX PRO 6000's DC-3Q (1519) and DC-1-24Q (1561); all others,
+// the VF counts and the placements of the RTX PRO 6000 (assumed to be the A30's) are picked, since they are not
+// published.
 #include "tests/simhost/kernel/boards.h"
 
 #include <algorithm>
@@ -66,12 +67,10 @@ void add_ampere(std::vector<Board>& boards) {
 
   const auto profiles_80gb = seven_slices({"1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"},
                                           {9728, 19968, 19968, 40192, 40192, 80896}, {14, 14, 28, 42, 56, 98});
-  const std::vector<VgpuType> types_80gb = {{697, -1, 8192, 10, "GRID A100D-8C"},
-                                            {699, 19, 9728, 7, "GRID A100D-1-10C"},
-                                            {700, 14, 19968, 3, "GRID A100D-2-20C"},
-                                            {701, 9, 40192, 2, "GRID A100D-3-40C"},
-                                            {702, 5, 40192, 1, "GRID A100D-4-40C"},
-                                            {703, 0, 80896, 1, "GRID A100D-7-80C"}};
+  const std::vector<VgpuType> types_80gb = {
+      {697, -1, 8192, 10, "GRID A100D-8C"},    {699, 19, 9728, 7, "GRID A100D-1-10C"},
+      {700, 14, 19968, 3, "GRID A100D-2-20C"}, {701, 9, 40192, 2, "GRID A100D-3-40C"},
+      {702, 5, 40192, 1, "GRID A100D-4-40C"},  {703, 0, 80896, 1, "GRID A100D-7-80C"}};
   auto a100_80 = with_vfs(nvidia("a100-80", "NVIDIA A100 80GB PCIe", 0x20b5), 20);
   a100_80.memory_slices = 8;
   a100_80.mig_mode_is_persistent = true;
@@ -117,7 +116,8 @@ void add_ampere(std::vector<Board>& boards) {
 
 void add_hopper(std::vector<Board>& boards) {
   constexpr std::array kSm = {16U, 26U, 32U, 60U, 64U, 132U};
-  const auto h100 = [&](std::string key, std::string name, std::uint16_t device, const std::string& token, unsigned id) {
+  const auto h100 = [&](std::string key, std::string name, std::uint16_t device, const std::string& token,
+                        unsigned id) {
     auto board = with_vfs(nvidia(std::move(key), std::move(name), device), 20);
     board.memory_slices = 8;
     board.profiles = seven_slices({"1g.10gb", "1g.20gb", "2g.20gb", "3g.40gb", "4g.40gb", "7g.80gb"},
@@ -157,17 +157,13 @@ void add_ada_and_blackwell(std::vector<Board>& boards) {
 
   auto pro = with_vfs(nvidia("rtx-pro-6000", "NVIDIA RTX PRO 6000 Blackwell Server Edition", 0x2bb5), 48);
   pro.memory_slices = 4;
-  pro.profiles = {{14, 0, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb"},
-                  {21, 7, 1, 1, 0b1111, 1, 46, 24192, "1g.24gb+me"},
-                  {47, 0xa, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb+gfx"},
-                  {65, 0xf, 1, 1, 0b1111, 1, 46, 24192, "1g.24gb+me.all"},
-                  {67, 0xd, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb-me"},
-                  {5, 1, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb"},
-                  {35, 0xb, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb+gfx"},
-                  {64, 0x10, 2, 2, 0b0101, 1, 94, 48512, "2g.48gb+me.all"},
-                  {66, 0xe, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb-me"},
-                  {0, 3, 4, 4, 0b0001, 1, 188, 97280, "4g.96gb"},
-                  {32, 0xc, 4, 4, 0b0001, 1, 188, 97280, "4g.96gb+gfx"}};
+  pro.profiles = {
+      {14, 0, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb"},       {21, 7, 1, 1, 0b1111, 1, 46, 24192, "1g.24gb+me"},
+      {47, 0xa, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb+gfx"}, {65, 0xf, 1, 1, 0b1111, 1, 46, 24192, "1g.24gb+me.all"},
+      {67, 0xd, 1, 1, 0b1111, 4, 46, 24192, "1g.24gb-me"},  {5, 1, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb"},
+      {35, 0xb, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb+gfx"}, {64, 0x10, 2, 2, 0b0101, 1, 94, 48512, "2g.48gb+me.all"},
+      {66, 0xe, 2, 2, 0b0101, 2, 94, 48512, "2g.48gb-me"},  {0, 3, 4, 4, 0b0001, 1, 188, 97280, "4g.96gb"},
+      {32, 0xc, 4, 4, 0b0001, 1, 188, 97280, "4g.96gb+gfx"}};
   pro.framebuffer_mb = 98304;
   const std::string token = "NVIDIA RTX Pro 6000 Blackwell DC-";
   pro.types = time_sliced(token, "Q", 1518, pro.framebuffer_mb, {2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 96});
@@ -239,9 +235,9 @@ void add_other_vendors(std::vector<Board>& boards) {
     type.max = part;
     type.sysfs_id = "GVTg_V5_" + std::to_string(part);
     type.name = type.sysfs_id;
-    type.description = "low_gm_size: " + std::to_string(512 / part) + "MB\nhigh_gm_size: " +
-                       std::to_string(type.framebuffer_mb) + "MB\nfence: 4\nresolution: 1920x1200\nweight: " +
-                       std::to_string(16 / part);
+    type.description = "low_gm_size: " + std::to_string(512 / part) +
+                       "MB\nhigh_gm_size: " + std::to_string(type.framebuffer_mb) +
+                       "MB\nfence: 4\nresolution: 1920x1200\nweight: " + std::to_string(16 / part);
     igpu.types.push_back(type);
   }
   boards.push_back(igpu);

@@ -41,7 +41,7 @@ struct Board {
   std::uint32_t class_code = 0;
   std::string driver = {};  // which takes it at boot; empty: none
   unsigned vf_total = 0;
-  unsigned vf_offset = 0;      // of the first VF's routing id
+  unsigned vf_offset = 0;  // of the first VF's routing id
   unsigned vf_stride = 1;
   std::uint16_t vf_device = 0;  // 0: the PF's
   std::string reset_methods = "flr bus";

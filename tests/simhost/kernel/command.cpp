@@ -20,6 +20,17 @@ class Impatient : public Caller {
   bool wait(const std::function<bool()>& done) override { return done(); }
 };
 
+// Whether the driver would have to wait for somebody before it can let go of a function or its VFs.
+bool is_in_use(const Machine& machine, const Function& function) {
+  const auto uses_mdev = [&](const auto& entry) {
+    return entry.second->parent == &function && is_open(machine, entry.second->vfio);
+  };
+  return is_open(machine, function.vfio) || (function.gpu && function.gpu->users > 0) ||
+         std::any_of(machine.mdevs.begin(), machine.mdevs.end(), uses_mdev) ||
+         std::any_of(function.vfs.begin(), function.vfs.end(),
+                     [&](const Function* vf) { return is_in_use(machine, *vf); });
+}
+
 Outcome failed(const std::string& what, int error) {
   if (error == 0) return {};
   return tl::unexpected(what + ": " + (error == EINTR ? "somebody uses it" : std::strerror(error)));
@@ -167,6 +178,9 @@ Outcome run_numvfs(Call& call) {
   const auto function = function_of(call);
   if (!function) return bad(function.error());
   const auto count = call.words.next();
+  const auto& vfs = (*function)->vfs;
+  const auto used = [&](const Function* vf) { return is_in_use(call.machine, *vf); };
+  if (std::any_of(vfs.begin(), vfs.end(), used)) return failed("sriov_numvfs", EINTR);
   auto* gpu = (*function)->gpu.get();
   const bool locked = gpu != nullptr && gpu->unbind_locked;
   if (gpu != nullptr) gpu->unbind_locked = true;
@@ -234,6 +248,7 @@ Outcome run_bind(Call& call) {
   const auto name = call.words.next();
   auto& machine = call.machine;
   if (name != "none" && !machine.drivers.contains(name)) return bad("there is no driver '" + name + "'");
+  if (is_in_use(machine, **function)) return failed("unbind", EINTR);
   if (const int error = unbind_driver(machine, **function, call.caller); error != 0) return failed("unbind", error);
   if (name == "none") return {};
   auto& driver = machine.drivers.at(name);
@@ -262,12 +277,20 @@ Outcome run_driver(Call& call) {
   if (what == "load") return load_driver(call, name);
   if (what != "unload") return bad("'load' or 'unload' is expected and not '" + what + "'");
   if (!call.machine.drivers.contains(name)) return bad("there is no driver '" + name + "'");
+  for (const auto& [_, function] : call.machine.functions) {
+    if (function->driver == name && is_in_use(call.machine, *function)) return failed("unload", EINTR);
+  }
   return failed("unload", remove_driver(call.machine, name, call.caller));
 }
 
 Outcome run_unplug(Call& call) {
   const auto function = function_of(call);
   if (!function) return bad(function.error());
+  if ((*function)->physical != nullptr) return bad((*function)->bdf + " is a virtual function: its PF has it");
+  if (is_in_use(call.machine, **function)) return failed("unplug", EINTR);
+  for (const auto& [bdf, other] : call.machine.functions) {
+    if (other->directory.starts_with((*function)->directory + "/")) return bad(bdf + " is behind it");
+  }
   return failed("unplug", remove_function(call.machine, **function, call.caller));
 }
 

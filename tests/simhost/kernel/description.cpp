@@ -149,7 +149,7 @@ Outcome place(Host& host, Function& function, Words& words) {
   if (!group) return {};
   const auto* other = host.machine.find_function(*group);
   if (other == nullptr) return bad("group= is the address of a function above this line");
-  function.group = other->group;
+  function.companion = other;
   return {};
 }
 

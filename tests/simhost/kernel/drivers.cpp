@@ -50,7 +50,8 @@ int store_new_id(Machine& machine, Driver& driver, std::string_view text, Caller
   if (fields < 2) return EINVAL;
   for (const auto* ids : {&driver.ids, &driver.new_ids}) {
     for (const auto& id : *ids) {
-      const bool same = id.vendor == static_cast<int>(vendor) && (id.device < 0 || id.device == static_cast<int>(device));
+      const bool same =
+          id.vendor == static_cast<int>(vendor) && (id.device < 0 || id.device == static_cast<int>(device));
       if (same && !driver.only_by_override) return EEXIST;
     }
   }
@@ -131,20 +132,20 @@ void add_driver(Machine& machine, Driver added) {
   const auto& driver = machine.drivers[name];
   tree.add_directory(path);
   tree.add_file(path + "/bind", write_only([m, name](std::string_view text, Caller& caller) {
-    return bind_driver(*m, m->drivers.at(name), std::string(without_newline(text)), caller);
-  }));
+                  return bind_driver(*m, m->drivers.at(name), std::string(without_newline(text)), caller);
+                }));
   tree.add_file(path + "/unbind", write_only([m, name](std::string_view text, Caller& caller) {
-    auto* function = m->find_function(without_newline(text));
-    if (function == nullptr || function->driver != name) return ENODEV;
-    Guard guard(function->lock, caller);
-    return guard.taken() ? unbind_driver(*m, *function, caller) : EINTR;
-  }));
+                  auto* function = m->find_function(without_newline(text));
+                  if (function == nullptr || function->driver != name) return ENODEV;
+                  Guard guard(function->lock, caller);
+                  return guard.taken() ? unbind_driver(*m, *function, caller) : EINTR;
+                }));
   tree.add_file(path + "/new_id", write_only([m, name](std::string_view text, Caller& caller) {
-    return store_new_id(*m, m->drivers.at(name), text, caller);
-  }));
+                  return store_new_id(*m, m->drivers.at(name), text, caller);
+                }));
   tree.add_file(path + "/remove_id", write_only([m, name](std::string_view text, Caller&) {
-    return store_remove_id(m->drivers.at(name), text);
-  }));
+                  return store_remove_id(m->drivers.at(name), text);
+                }));
   File event;
   event.mode = 0200;
   tree.add_file(path + "/uevent", event);
@@ -164,8 +165,11 @@ int remove_driver(Machine& machine, const std::string& name, Caller& caller) {
   }
   const auto module = machine.drivers.at(name).module;
   machine.tree.remove(driver_path(name));
-  if (!module.empty()) machine.tree.remove("sys/module/" + module);
   machine.drivers.erase(name);
+  if (module.empty()) return 0;
+  const bool shared = std::any_of(machine.drivers.begin(), machine.drivers.end(),
+                                  [&](const auto& other) { return other.second.module == module; });
+  machine.tree.remove(shared ? "sys/module/" + module + "/drivers/pci:" + name : "sys/module/" + module);
   return 0;
 }
 

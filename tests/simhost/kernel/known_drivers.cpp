@@ -88,8 +88,8 @@ int remove_switch(Machine& machine, Function& function, Caller& /*caller*/) {
 // drivers/vfio/pci/nvgrace-gpu/main.c
 int probe_nvgrace(Machine& machine, Function& function) {
   constexpr std::array<std::uint16_t, 5> kIds = {0x2342, 0x2345, 0x2348, 0x2941, 0x31c2};
-  const bool known = function.board->vendor == 0x10de &&
-                     std::find(kIds.begin(), kIds.end(), function.device) != kIds.end();
+  const bool known =
+      function.board->vendor == 0x10de && std::find(kIds.begin(), kIds.end(), function.device) != kIds.end();
   return known ? probe_vfio_pci(machine, function) : ENODEV;
 }
 

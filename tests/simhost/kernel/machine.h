@@ -65,6 +65,7 @@ struct Function {
   const Board* board = nullptr;
   std::uint16_t device = 0;
   std::optional<unsigned> group;
+  const Function* companion = nullptr;  // whose IOMMU group it shares
   std::optional<std::string> driver_override;
   std::string driver;       // empty: none
   bool link_shown = false;  // an unbind that waits has taken the link away already
@@ -81,8 +82,8 @@ struct Function {
   Function* physical = nullptr;  // of a VF
   unsigned vf_index = 0;
 
-  std::unique_ptr<Gpu> gpu;     // of NVIDIA's PFs
-  std::unique_ptr<Vgpu> vgpu;   // of a VF that the nvidia driver holds, and of what else carries one vGPU
+  std::unique_ptr<Gpu> gpu;    // of NVIDIA's PFs
+  std::unique_ptr<Vgpu> vgpu;  // of a VF that the nvidia driver holds, and of what else carries one vGPU
 };
 
 // Which functions a driver is for. -1 and 0: any.
@@ -97,9 +98,9 @@ struct Driver {
   std::string name;    // in /sys/bus/pci/drivers
   std::string module;  // in /sys/module; empty: built in
   std::vector<DriverMatch> ids;
-  bool only_by_override = false;  // as vfio-pci's ids are
-  bool leaves_dma = false;        // driver_managed_dma: doesn't claim the group's DMA for the host
-  int (*probe)(Machine&, Function&) = nullptr;           // none: takes every function
+  bool only_by_override = false;                // as vfio-pci's ids are
+  bool leaves_dma = false;                      // driver_managed_dma: doesn't claim the group's DMA for the host
+  int (*probe)(Machine&, Function&) = nullptr;  // none: takes every function
   int (*remove)(Machine&, Function&, Caller&) = nullptr;  // may wait; EINTR where the host is taken down
   int (*configure_sriov)(Machine&, Function&, unsigned count, Caller&) = nullptr;
   std::vector<DriverMatch> new_ids = {};
@@ -141,7 +142,7 @@ struct NvidiaDriver {
   bool present = false;
   std::string version = "570.124.06";
   VgpuFramework framework = VgpuFramework::kNone;
-  bool types_in_columns = false;   // the other recorded format of creatable_vgpu_types
+  bool types_in_columns = false;  // the other recorded format of creatable_vgpu_types
   bool highest_gi_first = false;
   bool raw_numvfs = true;          // false: sriov_numvfs only as sriov-manage writes it
   bool vfs_take_vfio_pci = false;  // the real ones don't; the lab's do
@@ -170,8 +171,8 @@ struct Machine {
   std::map<std::string, MdevParent> mdev_parents;  // by address
   std::map<std::string, Mdev*> mdevs;              // by UUID
   std::deque<Mdev> all_mdevs;
-  std::map<unsigned, std::string> drm_cards;       // N of cardN: address
-  std::map<unsigned, std::string> nvswitches;      // N of /dev/nvidia-nvswitchN: address
+  std::map<unsigned, std::string> drm_cards;   // N of cardN: address
+  std::map<unsigned, std::string> nvswitches;  // N of /dev/nvidia-nvswitchN: address
 
   Function* find_function(std::string_view bdf) const;
 };

@@ -45,9 +45,8 @@ void add_type(Machine& machine, Function& function, const std::string& prefix, c
   tree.add_text(directory + "/device_api", "vfio-pci");
   tree.add_file(directory + "/available_instances",
                 read_only([available = type.available] { return std::to_string(available()); }));
-  tree.add_file(directory + "/create", write_only([m, f, id](std::string_view text, Caller&) {
-    return create_mdev(*m, *f, id, text);
-  }));
+  tree.add_file(directory + "/create",
+                write_only([m, f, id](std::string_view text, Caller&) { return create_mdev(*m, *f, id, text); }));
   tree.add_directory(directory + "/devices");
 }
 
@@ -75,11 +74,11 @@ void show_mdev(Machine& machine, Mdev& mdev) {
   tree.add_text(mdev.directory + "/uevent", "DRIVER=" + mdev.driver);
   tree.add_file(mdev.directory + "/power/control", unmodelled("auto"));
   tree.add_file(mdev.directory + "/remove", write_only([m, device](std::string_view text, Caller& caller) {
-    const auto value = read_number(text);
-    if (!value) return EINVAL;
-    if (*value == 0 || device->going) return 0;  // the first writer takes the file itself away
-    return remove_mdev(*m, *device, caller);
-  }));
+                  const auto value = read_number(text);
+                  if (!value) return EINVAL;
+                  if (*value == 0 || device->going) return 0;  // the first writer takes the file itself away
+                  return remove_mdev(*m, *device, caller);
+                }));
 }
 
 void hide_mdev(Machine& machine, Mdev& mdev) {

@@ -85,27 +85,25 @@ void add_reset(Machine& machine, Function& function) {
   if (function.board->reset_methods.empty()) return;
   auto* f = &function;
   machine.tree.add_file(f->directory + "/reset", write_only([f](std::string_view text, Caller&) {
-    const auto value = read_number(text);
-    if (!value || *value != 1) return EINVAL;
-    return f->reset_methods.empty() ? ENOTTY : 0;
-  }));
-  machine.tree.add_file(
-      f->directory + "/reset_method",
-      read_write([f] { return f->reset_methods; },
-                 [f](std::string_view text, Caller&) { return store_reset_methods(*f, text); }));
+                          const auto value = read_number(text);
+                          if (!value || *value != 1) return EINVAL;
+                          return f->reset_methods.empty() ? ENOTTY : 0;
+                        }));
+  machine.tree.add_file(f->directory + "/reset_method",
+                        read_write([f] { return f->reset_methods; },
+                                   [f](std::string_view text, Caller&) { return store_reset_methods(*f, text); }));
 }
 
 void add_power(Machine& machine, Function& function) {
   auto* f = &function;
   auto& tree = machine.tree;
-  tree.add_file(f->directory + "/power/control",
-                read_write([f] { return f->power_control; },
-                           [f](std::string_view text, Caller&) {
-                             const auto value = without_newline(text);
-                             if (value != "auto" && value != "on") return EINVAL;
-                             f->power_control = value;
-                             return 0;
-                           }));
+  tree.add_file(f->directory + "/power/control", read_write([f] { return f->power_control; },
+                                                            [f](std::string_view text, Caller&) {
+                                                              const auto value = without_newline(text);
+                                                              if (value != "auto" && value != "on") return EINVAL;
+                                                              f->power_control = value;
+                                                              return 0;
+                                                            }));
   tree.add_text(f->directory + "/power/runtime_status", "active");
   tree.add_text(f->directory + "/power_state", "D0");
 }
@@ -165,7 +163,7 @@ std::optional<Address> Address::parse(std::string_view text) {
     return std::nullopt;
   }
   return address.to_string() == copy && address.slot < 32 && address.function < 8 ? std::optional(address)
-                                                                                   : std::nullopt;
+                                                                                  : std::nullopt;
 }
 
 Address Address::of_routing_id(unsigned domain, unsigned routing_id) {
@@ -177,20 +175,20 @@ void add_pci_bus(Machine& machine) {
   auto* m = &machine;
   tree.add_directory(kBus + "/devices");
   tree.add_directory(kBus + "/drivers");
-  tree.add_file(kBus + "/drivers_autoprobe",
-                read_write([m] { return m->drivers_autoprobe ? "1" : "0"; },
-                           [m](std::string_view text, Caller&) {
-                             m->drivers_autoprobe = text[0] != '0';
-                             return 0;
-                           }));
+  tree.add_file(kBus + "/drivers_autoprobe", read_write([m] { return m->drivers_autoprobe ? "1" : "0"; },
+                                                        [m](std::string_view text, Caller&) {
+                                                          m->drivers_autoprobe = text[0] != '0';
+                                                          return 0;
+                                                        }));
   tree.add_file(kBus + "/drivers_probe", write_only([m](std::string_view text, Caller& caller) {
-    auto* function = m->find_function(without_newline(text));
-    if (function == nullptr) return ENODEV;
-    Guard guard(function->lock, caller);
-    if (!guard.taken()) return EINTR;
-    // bus_rescan_devices_helper(): whatever went wrong besides a driver's own probe is EINVAL to the writer.
-    return function->driver.empty() && probe_all(*m, *function, caller) != 0 ? EINVAL : 0;
-  }));
+                  auto* function = m->find_function(without_newline(text));
+                  if (function == nullptr) return ENODEV;
+                  Guard guard(function->lock, caller);
+                  if (!guard.taken()) return EINTR;
+                  // bus_rescan_devices_helper(): whatever went wrong besides a driver's own probe is EINVAL to the
+                  // writer.
+                  return function->driver.empty() && probe_all(*m, *function, caller) != 0 ? EINVAL : 0;
+                }));
   auto rescan = File{};
   rescan.mode = 0200;
   tree.add_file(kBus + "/rescan", rescan);
@@ -221,7 +219,10 @@ void add_function(Machine& machine, Function& function) {
   tree.add_file(directory + "/remove", blind);
   tree.add_file(directory + "/rescan", blind);
   add_sriov_files(machine, function);
-  if (machine.iommu) f->group = join_group(machine, directory, f->group, false);
+  if (machine.iommu) {
+    const auto shared = f->companion != nullptr ? f->companion->group : std::nullopt;
+    f->group = join_group(machine, directory, shared, false);
+  }
 }
 
 int remove_function(Machine& machine, Function& function, Caller& caller) {

@@ -66,8 +66,8 @@ void add_proc(Machine& machine) {
   tree.add_directory("dev");
   tree.add_directory("sys/kernel/iommu_groups");
   if (machine.nvml != "none") {
-    tree.add_link("usr/lib/libnvidia-ml.so.1",
-                  machine.nvml == "old" ? SIMHOST_NVML_DIR "/old/libnvidia-ml.so.1" : SIMHOST_NVML_DIR "/libnvidia-ml.so.1");
+    tree.add_link("usr/lib/libnvidia-ml.so.1", machine.nvml == "old" ? SIMHOST_NVML_DIR "/old/libnvidia-ml.so.1"
+                                                                     : SIMHOST_NVML_DIR "/libnvidia-ml.so.1");
   }
 }
 

@@ -44,14 +44,13 @@ void add_gpu_nodes(Machine& machine, Gpu& gpu) {
   }
   machine.tree.add_file(proc_path(gpu) + "/information", read_only([g] { return information(*g); }));
   // "1" takes the lock where nobody has the GPU open; the caller reads back whether it did.
-  machine.tree.add_file(proc_path(gpu) + "/unbindLock",
-                        read_write([g] { return g->unbind_locked ? "1" : "0"; },
-                                   [g](std::string_view text, Caller&) {
-                                     const auto want = read_bool(text);
-                                     if (!want) return EINVAL;
-                                     g->unbind_locked = *want && g->users == 0;
-                                     return 0;
-                                   }));
+  machine.tree.add_file(proc_path(gpu) + "/unbindLock", read_write([g] { return g->unbind_locked ? "1" : "0"; },
+                                                                   [g](std::string_view text, Caller&) {
+                                                                     const auto want = read_bool(text);
+                                                                     if (!want) return EINVAL;
+                                                                     g->unbind_locked = *want && g->users == 0;
+                                                                     return 0;
+                                                                   }));
 }
 
 int probe_gpu(Machine& machine, Function& function) {

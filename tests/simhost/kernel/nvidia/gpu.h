@@ -42,9 +42,9 @@ struct Gpu {
   Function* function = nullptr;
   unsigned minor = 0;
   std::string uuid;
-  bool mig_mode = false;         // what the GPU itself remembers
-  bool lost = false;             // fallen off the bus
-  std::set<unsigned> spent_vfs;  // vendor VFIO: bound once already, of no use until SR-IOV is cycled
+  bool mig_mode = false;            // what the GPU itself remembers
+  bool lost = false;                // fallen off the bus
+  std::set<unsigned> spent_vfs;     // vendor VFIO: bound once already, of no use until SR-IOV is cycled
   bool rebound_under_lock = false;  // as sriov-manage does before it writes sriov_numvfs
 
   // From here on: while its driver holds it.

@@ -4,6 +4,7 @@
 //
 //   vgpu_limits          r   per line: TYPE MAX-PER-GPU-INSTANCE
 //   vgpu_heterogeneous   rw  0 or 1
+//   vgpus                    has one column more: the placement id
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -27,8 +28,8 @@ Numbers read_numbers(std::string_view text) {
 std::string profiles(const Gpu& gpu) {
   std::string text;
   for (const auto& p : gpu.board().profiles) {
-    for (const unsigned number : {p.id, p.selector, p.compute_slices, p.size, p.starts, p.max, remaining(gpu, p), p.sm,
-                                  p.memory_mb}) {
+    for (const unsigned number :
+         {p.id, p.selector, p.compute_slices, p.size, p.starts, p.max, remaining(gpu, p), p.sm, p.memory_mb}) {
       text += std::to_string(number) + " ";
     }
     text += p.name + "\n";
@@ -93,7 +94,8 @@ std::string vgpus(const Gpu& gpu) {
   for (const auto* vgpu : gpu.vgpus) {
     text += vgpu->carrier->bdf + " " + std::to_string(vgpu->type->id) + " " +
             (vgpu->instance != nullptr ? std::to_string(vgpu->instance->id) : "-1") + " " +
-            (vgpu->mdev.empty() ? "00000000-0000-0000-0000-000000000000" : vgpu->mdev) + "\n";
+            (vgpu->mdev.empty() ? "00000000-0000-0000-0000-000000000000" : vgpu->mdev) + " " +
+            std::to_string(vgpu->placement) + "\n";
   }
   return text;
 }

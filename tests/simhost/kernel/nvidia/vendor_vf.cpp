@@ -44,10 +44,9 @@ int probe_vendor_vf(Machine& machine, Function& vf) {
   register_vfio(machine, vf.directory, *vf.group, vf.vfio, [f] { return f->vgpu->type != nullptr; });
   machine.tree.add_file(vf.directory + "/nvidia/creatable_vgpu_types",
                         read_only_or([m, f]() -> Text { return creatable(*m, *f); }));
-  machine.tree.add_file(
-      vf.directory + "/nvidia/current_vgpu_type",
-      read_write([f] { return std::to_string(f->vgpu->type != nullptr ? f->vgpu->type->id : 0); },
-                 [m, f](std::string_view text, Caller&) { return store_type(*m, *f, text); }));
+  machine.tree.add_file(vf.directory + "/nvidia/current_vgpu_type",
+                        read_write([f] { return std::to_string(f->vgpu->type != nullptr ? f->vgpu->type->id : 0); },
+                                   [m, f](std::string_view text, Caller&) { return store_type(*m, *f, text); }));
   add_vgpu_files(machine, vf.directory, *vf.vgpu);
   return 0;
 }

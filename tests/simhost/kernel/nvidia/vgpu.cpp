@@ -108,9 +108,9 @@ void add_vgpu_files(Machine& machine, const std::string& directory, Vgpu& vgpu) 
                 }));
   tree.add_file(directory + "/nvidia/placement_id",
                 read_only_or([v] { return show_number(v->type != nullptr, v->placement); }));
-  tree.add_file(directory + "/nvidia/vgpu_params",
-                read_write([v] { return v->params; },
-                           [v](std::string_view text, Caller&) { return store_params(*v, text); }));
+  tree.add_file(
+      directory + "/nvidia/vgpu_params",
+      read_write([v] { return v->params; }, [v](std::string_view text, Caller&) { return store_params(*v, text); }));
 }
 
 // What a function offers as the parent of mdevs, for NVIDIA's driver.
