@@ -64,13 +64,17 @@ void wait_for_end(const SimHost& host, const sigset_t& signals) {
   }
 }
 
-[[noreturn]] void become(const SimHost& host, char** command, const sigset_t& signals) {
-  ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
+void set_environment(const SimHost& host) {
   ::setenv("SIMHOST", host.root().c_str(), 1);
   ::setenv("SLICEBROKER_ROOT", host.root().c_str(), 1);
   // A host without a library must not end up with this machine's.
   const auto nvml = host.nvml().empty() ? host.root() + "/none" : host.nvml();
   ::setenv("SLICEBROKER_NVML", nvml.c_str(), 1);
+}
+
+// In a fork, whose host may have been locked by a thread that is not here.
+[[noreturn]] void become(char** command, const sigset_t& signals) {
+  ::sigprocmask(SIG_UNBLOCK, &signals, nullptr);
   ::execvp(command[0], command);
   std::perror(command[0]);
   constexpr int kNotFound = 127;
@@ -82,9 +86,10 @@ void wait_for_end(const SimHost& host, const sigset_t& signals) {
 int run_command(const SimHost& host, char** command, const sigset_t& signals) {
   constexpr int kSignalled = 128;
   const UniqueFd signal(::signalfd(-1, &signals, SFD_CLOEXEC));
+  set_environment(host);
   const pid_t child = ::fork();
   if (child < 0) return complain("fork failed", kFailed);
-  if (child == 0) become(host, command, signals);
+  if (child == 0) become(command, signals);
   const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
   std::array<pollfd, 2> waiting{pollfd{signal.get(), POLLIN, 0}, pollfd{ended.get(), POLLIN, 0}};
   ::poll(waiting.data(), waiting.size(), -1);
