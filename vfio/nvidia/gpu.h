@@ -40,7 +40,7 @@ struct GpuInstance {
 
 struct GpuInstanceProfile {
   std::uint32_t id = 0;  // the id that instances and vGPU types refer to (not the selector 0, 1, 2...)
-  std::string name;      // "1g.10gb", "1g.10gb+me"; empty where the driver is too old to tell
+  std::string name;      // "1g.10gb", "1g.10gb+me"; empty where the driver is too old to tell: profile_name()
   std::uint32_t slices = 0;
   std::uint32_t max_instances = 0;
   std::uint64_t memory_mib = 0;
@@ -74,6 +74,8 @@ struct Gpu {
   std::vector<GpuInstance> instances;  // by id
   std::vector<VgpuType> vgpu_types;    // supported ones; empty without a vGPU host driver
   std::vector<ActiveVgpu> active_vgpus;
+  std::uint64_t memory_mib = 0;            // all of it, as NVML counts it; 0 where it does not tell
+  std::optional<bool> vgpu_heterogeneous;  // time-sliced vGPUs of several sizes may share it; nullopt: not told
 };
 
 struct Driver {

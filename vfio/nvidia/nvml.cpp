@@ -51,6 +51,13 @@ Result<void> read_identity(const Target& target, Gpu& gpu) {
   return {};
 }
 
+// Memory that is not told only costs the names of profiles on old drivers and memory= of whole GPUs, so no failure of
+// this leaves the GPU out.
+std::uint64_t find_memory_mib(const Target& gpu) {
+  nvml::Memory memory{};
+  return gpu.nvml.memory(gpu.device, &memory) == Return::kSuccess ? memory.total >> 20 : 0;
+}
+
 Result<void> read_mig(const Target& target, Gpu& gpu) {
   unsigned current = 0;
   unsigned pending = 0;
@@ -80,6 +87,8 @@ Result<Gpu> read_gpu(const nvml::Functions& functions, unsigned index) {
   SLICEBROKER_CHECK(read_mig(target, gpu));
   SLICEBROKER_TRY(gpu.vgpu_types, nvml::read_vgpu_types(target));
   SLICEBROKER_TRY(gpu.active_vgpus, nvml::read_active_vgpus(target));
+  gpu.memory_mib = find_memory_mib(target);
+  gpu.vgpu_heterogeneous = nvml::find_heterogeneous_mode(target);
   return gpu;
 }
 

@@ -77,6 +77,14 @@ static_assert(offsetof(PciInfo, domain) == 16 && offsetof(PciInfo, bus) == 20 &&
 static_assert(offsetof(PciInfo, device_and_vendor) == 28 && offsetof(PciInfo, subsystem) == 32);
 static_assert(offsetof(PciInfo, bus_id) == 36);
 
+// nvmlMemory_t, in bytes
+struct Memory {
+  std::uint64_t total;
+  std::uint64_t free;
+  std::uint64_t used;
+};
+static_assert(sizeof(Memory) == 24 && offsetof(Memory, total) == 0);
+
 // nvmlGpuInstancePlacement_t (in memory slices) and nvmlComputeInstancePlacement_t (in compute slices)
 struct InstancePlacement {
   std::uint32_t start;
@@ -89,6 +97,14 @@ template <class T>
 constexpr std::uint32_t version_word(std::uint32_t version) {
   return static_cast<std::uint32_t>(sizeof(T)) | version << 24;
 }
+
+// nvmlVgpuHeterogeneousMode_v1_t
+struct HeterogeneousMode {
+  std::uint32_t version;
+  std::uint32_t mode;
+};
+static_assert(sizeof(HeterogeneousMode) == 8 && version_word<HeterogeneousMode>(1) == 0x01000008);
+static_assert(offsetof(HeterogeneousMode, mode) == 4);
 
 // nvmlGpuInstanceProfileInfo_t
 struct ProfileInfoV1 {

@@ -53,6 +53,8 @@ struct Functions {
   Symbol<Return(DeviceHandle, char*, unsigned)> name{library, "nvmlDeviceGetName"};
   Symbol<Return(DeviceHandle, unsigned*)> minor_number{library, "nvmlDeviceGetMinorNumber"};
 
+  Symbol<Return(DeviceHandle, Memory*)> memory{library, "nvmlDeviceGetMemoryInfo"};
+
   Symbol<Return(DeviceHandle, unsigned*, unsigned*)> mig_mode{library, "nvmlDeviceGetMigMode"};
   Symbol<Return(DeviceHandle, unsigned, Return*)> set_mig_mode{library, "nvmlDeviceSetMigMode"};
   Symbol<Return(DeviceHandle, unsigned, ProfileInfoV1*)> profile_info{library, "nvmlDeviceGetGpuInstanceProfileInfo"};
@@ -93,6 +95,7 @@ struct Functions {
   Symbol<Return(VgpuInstanceId, VgpuTypeId*)> vgpu_type{library, "nvmlVgpuInstanceGetType"};
   Symbol<Return(VgpuInstanceId, unsigned*)> vgpu_gpu_instance{library, "nvmlVgpuInstanceGetGpuInstanceId"};
   Symbol<Return(VgpuInstanceId, char*, unsigned)> vgpu_mdev{library, "nvmlVgpuInstanceGetMdevUUID"};
+  Symbol<Return(DeviceHandle, HeterogeneousMode*)> heterogeneous_mode{library, "nvmlDeviceGetVgpuHeterogeneousMode"};
 };
 
 // The loaded and initialised library; shut down again by the destructor.

@@ -97,4 +97,10 @@ Result<std::vector<ActiveVgpu>> read_active_vgpus(const Target& gpu) {
   return vgpus;
 }
 
+std::optional<bool> find_heterogeneous_mode(const Target& gpu) {
+  HeterogeneousMode mode{version_word<HeterogeneousMode>(1), 0};
+  if (gpu.nvml.heterogeneous_mode(gpu.device, &mode) != Return::kSuccess) return std::nullopt;
+  return mode.mode != 0;
+}
+
 }  // namespace slicebroker::vfio::nvidia::nvml

@@ -86,14 +86,25 @@ struct compute_instance_info {
 };
 _Static_assert(sizeof(struct compute_instance_info) == 32, "nvmlComputeInstanceInfo_t");
 
+struct memory {
+  u64 total, free, used;
+};
+_Static_assert(sizeof(struct memory) == 24, "nvmlMemory_t");
+
+struct heterogeneous_mode {
+  u32 version, mode;
+};
+_Static_assert(sizeof(struct heterogeneous_mode) == 8, "nvmlVgpuHeterogeneousMode_v1_t");
+
 // The host.
 
 static const struct gpu {
   const char *bus_id, *uuid, *name;
   u32 minor;
+  u64 memory;
 } kGpus[] = {
-    {"00000000:41:00.0", "GPU-aaaaaaaa-0000-1111-2222-333333333333", "NVIDIA A100 80GB PCIe", 0},
-    {"00010000:c4:00.0", "GPU-bbbbbbbb-0000-1111-2222-333333333333", "NVIDIA L40S", 3},
+    {"00000000:41:00.0", "GPU-aaaaaaaa-0000-1111-2222-333333333333", "NVIDIA A100 80GB PCIe", 0, 81920ULL << 20},
+    {"00010000:c4:00.0", "GPU-bbbbbbbb-0000-1111-2222-333333333333", "NVIDIA L40S", 3, 46068ULL << 20},
 };
 
 // By selector; a profile without slices does not exist on this GPU. Selector 8 repeats the profile of selector 1.
@@ -631,6 +642,12 @@ int nvmlVgpuTypeGetFramebufferSize(u32 type, u64* size) {
   return SUCCESS;
 }
 
+int nvmlDeviceGetMemoryInfo(const void* device, struct memory* memory) {
+  BEGIN(gpu_of(device));
+  *memory = (struct memory){kGpus[gpu_of(device)].memory, 0, 0};
+  return SUCCESS;
+}
+
 int nvmlDeviceGetActiveVgpus(const void* device, u32* count, u32* vgpus) {
   BEGIN(gpu_of(device));
   const int result = tell_count(count, *count, 1);
@@ -659,6 +676,15 @@ int nvmlVgpuTypeGetGpuInstanceProfileId(u32 type, u32* profile) {
 int nvmlVgpuInstanceGetGpuInstanceId(u32 vgpu, u32* gpu_instance) {
   BEGIN(-1);
   *gpu_instance = vgpu_of(vgpu)->gpu_instance;
+  return SUCCESS;
+}
+
+// Refused for the GPU with MIG on, as by the driver; the other one has mixed sizes.
+int nvmlDeviceGetVgpuHeterogeneousMode(const void* device, struct heterogeneous_mode* mode) {
+  BEGIN(gpu_of(device));
+  if (mode->version != 0x01000008) return ARGUMENT_VERSION_MISMATCH;
+  if (gpu_of(device) == 0) return NOT_SUPPORTED;
+  mode->mode = 1;
   return SUCCESS;
 }
 

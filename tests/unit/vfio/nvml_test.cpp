@@ -95,6 +95,8 @@ TEST_F(NvmlTest, ReadsTheGpus) {
   const auto& l40s = driver.gpus[1];
   EXPECT_EQ(l40s.address, kL40s);
   EXPECT_EQ(l40s.minor, 3U);
+  EXPECT_EQ(a100.memory_mib, 81920U);
+  EXPECT_EQ(l40s.memory_mib, 46068U);
   EXPECT_EQ(l40s.mig_mode, MigMode::kUnsupported);
   EXPECT_THAT(l40s.profiles, IsEmpty());
   EXPECT_THAT(l40s.instances, IsEmpty());
@@ -122,6 +124,8 @@ TEST_F(NvmlTest, ReadsVgpus) {
   const auto& l40s = driver.gpus.at(1);
   EXPECT_THAT(l40s.vgpu_types, ElementsAre(VgpuType{1155, "NVIDIA L40S-8Q", std::nullopt, 8192}));
   EXPECT_THAT(l40s.active_vgpus, ElementsAre(ActiveVgpu{1155, std::nullopt, std::nullopt}));
+  EXPECT_EQ(a100.vgpu_heterogeneous, std::nullopt) << "MIG is on";
+  EXPECT_EQ(l40s.vgpu_heterogeneous, true);
 }
 
 TEST_F(NvmlTest, ListsGpusByAddress) {
@@ -222,6 +226,8 @@ constexpr AbsentCase kAbsentCases[] = {
     {"VgpuGpuInstance", "nvmlVgpuInstanceGetGpuInstanceId",
      [](const Gpu& gpu) { return !gpu.active_vgpus.at(0).gpu_instance_id; }},
     {"VgpuMdev", "nvmlVgpuInstanceGetMdevUUID", [](const Gpu& gpu) { return !gpu.active_vgpus.at(0).mdev; }},
+    {"Memory", "nvmlDeviceGetMemoryInfo", [](const Gpu& gpu) { return gpu.memory_mib == 0; }},
+    {"HeterogeneousMode", "nvmlDeviceGetVgpuHeterogeneousMode", [](const Gpu& gpu) { return !gpu.vgpu_heterogeneous; }},
     {"ProfileNames", "nvmlDeviceGetGpuInstanceProfileInfoV",
      [](const Gpu& gpu) { return gpu.profiles.at(0).id == 19 && gpu.profiles[0].name.empty(); }},
 };
