@@ -33,6 +33,7 @@ struct Request {
   Fallback fallback = Fallback::kGpu;
   Isolation isolation = Isolation::kAny;
   std::set<PciAddress> allowed_group_members;  // companions on a host driver that may be taken along
+  bool allow_nvswitch = false;                 // a whole GPU of an NVSwitch fabric: its partition is seen to
   Uuid mdev_uuid;                              // the UUID of a mediated device, should one have to be made
   std::optional<PciAddress> only_function;     // agreed before: only this function will do
   bool only_mdev = false;                      // agreed before: only a mediated device of mdev_uuid will do

@@ -22,7 +22,8 @@ struct Context {
 // kNotFound: the selector names nothing that exists; the hint has near misses.
 Error names_nothing(std::string subject, std::string fact, std::string hint);
 
-Candidate rejected(Candidate candidate, const Reason& reason, std::string fact);
+// An empty remedy means the reason's own.
+Candidate rejected(Candidate candidate, const Reason& reason, std::string fact, std::string remedy = {});
 Candidate leased(Candidate candidate, const Hold& hold);
 
 // "pid 4711 (nv-hostengine) has /dev/nvidia0 open, ..."
@@ -42,6 +43,10 @@ Result<std::vector<Candidate>> resolve_profile(const Context& context, const Pro
 // The same where NVML is absent: by what the names of the vGPU types tell. Empty where none tells of the profile.
 std::vector<Candidate> resolve_profile_by_name(const Context& context, const ProfileSelector& selector);
 Result<std::vector<Candidate>> resolve_type(const Context& context, const TypeSelector& selector);
+Result<std::vector<Candidate>> resolve_memory(const Context& context, const MemorySelector& selector);
+
+// The whole GPUs with at least so much memory, smallest first.
+std::vector<Candidate> whole_gpus_of(const Context& context, const MemorySelector& selector);
 
 // Devices that exist already and are taken as they are.
 Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selector);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Devices that exist and are taken as they are: nothing is made, so nothing is removed at release.
-#include <algorithm>
-
+#include "broker/request/nearest.h"
 #include "broker/resolver/context.h"
+#include "vfio/base/text.h"
 
 namespace slicebroker::broker {
 namespace {
@@ -33,13 +33,34 @@ Candidate resolve_vendor_vf(const Context& context, const vfio::PciFunction& fun
   return candidate;
 }
 
+Error no_such_vf(const Context& context, const PciAddress& address) {
+  std::vector<std::string> known;
+  for (const auto& other : context.inventory.functions) {
+    if (other.physical_function) known.push_back(other.address.to_string());
+  }
+  return names_nothing("vf=" + address.to_string(), "no such PCI function",
+                       hint_for(address.to_string(), known, "see: slicebroker list slices"));
+}
+
+// "type=i915-GVTg_V5_4, type=i915-GVTg_V5_8": of mediated devices that the function could be a parent of.
+std::string mdev_types_of(const Context& context, const PciAddress& function) {
+  std::vector<std::string> texts;
+  for (const auto& type : context.inventory.mdev_types) {
+    if (type.parent == function) texts.push_back("type=" + type.id);
+  }
+  return join(texts, ", ");
+}
+
 }  // namespace
 
 Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selector) {
   const auto* mdev = context.inventory.find_mdev(selector.uuid);
   if (mdev == nullptr) {
+    std::vector<std::string> known;
+    for (const auto& other : context.inventory.mdevs) known.push_back(other.uuid.to_string());
     return fail(names_nothing("mdev=" + selector.uuid.to_string(), "this host has no such mediated device",
-                              "to have one made, ask for its type (type=ID), profile or MIG UUID"));
+                              hint_for(selector.uuid.to_string(), known,
+                                       "to have one made, ask for its type (type=ID), profile or MIG UUID")));
   }
   const auto* parent = mdev->parent ? context.inventory.find_function(*mdev->parent) : nullptr;
   Candidate candidate;
@@ -66,10 +87,7 @@ Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selec
 
 Result<Candidate> resolve_vf(const Context& context, const VfSelector& selector) {
   const auto* function = context.inventory.find_function(selector.address);
-  if (function == nullptr) {
-    return fail(
-        names_nothing("vf=" + selector.address.to_string(), "no such PCI function", "see: slicebroker list slices"));
-  }
+  if (function == nullptr) return fail(no_such_vf(context, selector.address));
   if (const auto* vendor = context.inventory.find_vendor_vf(selector.address)) {
     return resolve_vendor_vf(context, *function, *vendor);
   }
@@ -77,11 +95,19 @@ Result<Candidate> resolve_vf(const Context& context, const VfSelector& selector)
   candidate.surface = Surface::kVf;
   candidate.device = function->address.to_string();
   candidate.slice = "the virtual function";
-  if (!function->physical_function) return rejected(candidate, reasons::kNotAVf, "it has no physfn link");
-  const bool mdev_parent = std::any_of(context.inventory.mdev_types.begin(), context.inventory.mdev_types.end(),
-                                       [&](const auto& type) { return type.parent == function->address; });
-  if (mdev_parent) {
-    return rejected(candidate, reasons::kVgpuTypeNotSet, "its driver surfaces vGPUs as mediated devices only");
+  const std::string types = mdev_types_of(context, function->address);
+  if (!function->physical_function) {
+    return rejected(candidate, reasons::kNotAVf, "it has no physfn link",
+                    types.empty() ? "" : "its slices are mediated devices, ask for one of its types: " + types);
+  }
+  if (!types.empty()) {
+    return rejected(candidate, reasons::kVgpuTypeNotSet, "its driver surfaces vGPUs as mediated devices only",
+                    "ask for one of its types: " + types);
+  }
+  // NVIDIA's VFs carry vGPUs only: vfio-pci refuses them, and one that left its driver is lost until SR-IOV is cycled
+  // (nvidia.md 3.4).
+  if (function->vendor == vfio::kVendorNvidia && function->vfio_devices.empty()) {
+    return rejected(candidate, reasons::kVgpuDriverAbsent, "nothing surfaces vGPUs on this virtual function");
   }
   return resolve_group(context, *function, Surface::kVf);
 }

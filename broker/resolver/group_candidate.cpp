@@ -94,6 +94,33 @@ std::string slices_in_use(const Context& context, const PciFunction& function) {
   return join(texts, ", ");
 }
 
+bool is_nvswitch(const PciFunction& function) {
+  return function.vendor == vfio::kVendorNvidia && function.class_code >> 8 == 0x0680;  // nvidia.md 7
+}
+
+// NVSwitches that the host runs, which then is their fabric manager's business; on vfio-pci they are a service VM's.
+std::string fabric_text(const Context& context) {
+  std::vector<std::string> texts;
+  for (const auto& other : context.inventory.functions) {
+    if (is_nvswitch(other) && other.driver && other.vfio_devices.empty() && other.driver != "pci-stub") {
+      texts.push_back(other.address.to_string() + " is on " + *other.driver);
+    }
+  }
+  return join(texts, ", ");
+}
+
+// Assumption: every NVIDIA GPU of a host with NVSwitches is joined to them (HGX boards are so built; sysfs does not
+// say), and the partition of one GPU has to be active before its VM starts (nvidia.md 5.7, from the fabric manager's
+// guide; nothing of it was tried on hardware). MIG slices don't use NVLink, so they are not concerned.
+bool on_fabric(const PciFunction& function, Surface surface) {
+  return surface == Surface::kGpu && function.vendor == vfio::kVendorNvidia;
+}
+
+std::string no_gpu_text(const PciFunction& function) {
+  if (function.physical_function) return "it is a virtual function of " + function.physical_function->to_string();
+  return is_nvswitch(function) ? "it is an NVSwitch" : "its PCI class is no display or accelerator class";
+}
+
 std::vector<vfio::Holder> holders_of_all(const Context& context, const PciFunction& function,
                                          const std::vector<const PciFunction*>& companions) {
   auto holders = context.inventory.holders_of(function);
@@ -156,10 +183,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   const auto companions = context.inventory.group_companions(function);
 
   if (surface == Surface::kGpu && !is_gpu(function)) {
-    return rejected(candidate, reasons::kNotAGpu,
-                    function.physical_function
-                        ? "it is a virtual function of " + function.physical_function->to_string()
-                        : "its PCI class is no display or accelerator class");
+    return rejected(candidate, reasons::kNotAGpu, no_gpu_text(function));
   }
   if (!check_hypervisor(context, function, candidate)) return candidate;
   if (candidate.isolation < context.request.isolation) {
@@ -185,6 +209,10 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   if (const auto blockers = blockers_text(context, companions); !blockers.empty()) {
     return rejected(candidate, reasons::kGroupNotViable,
                     "IOMMU group " + std::to_string(*function.iommu_group) + ": " + blockers);
+  }
+  if (const auto fabric = fabric_text(context); on_fabric(function, surface) && !fabric.empty()) {
+    if (!context.request.allow_nvswitch) return rejected(candidate, reasons::kNvswitchFabric, fabric);
+    candidate.note = "its fabric partition must be active before the VM starts: fmpm -a PARTITION";
   }
   // A handover destroys GPU instances; what was not recorded can't come back.
   if (surface == Surface::kGpu && function.driver == "nvidia" &&

@@ -19,11 +19,30 @@ const Reason kGpuNotIdle{"GPU_NOT_IDLE", kHeld, "other slices of the GPU are in 
                          "free what is named, or ask for a slice"};
 const Reason kNoCapacity{"NO_CAPACITY", kHeld, "the driver offers no further vGPU of the type here",
                          "free a vGPU of the GPU, or make a GPU instance of the profile"};
+const Reason kInstancesTaken{"GPU_INSTANCES_TAKEN", kHeld, "every GPU instance of the profile is leased or in use",
+                             "free one of those named, or make another GPU instance of the profile"};
+const Reason kMigModeOn{"MIG_MODE_ON", kRefused, "while MIG mode is on the driver offers no time-sliced vGPU",
+                        "ask for a MIG-backed type, or switch MIG mode off: nvidia-smi -i GPU -mig 0"};
+const Reason kMigModeOff{"MIG_MODE_OFF", kRefused, "while MIG mode is off the GPU has no GPU instance",
+                         "switch MIG mode on and make GPU instances: nvidia-smi -i GPU -mig 1"};
+const Reason kOtherSizeResident{
+    "OTHER_SIZE_RESIDENT", kHeld,
+    "a GPU that is not in mixed-size mode runs time-sliced vGPUs of one framebuffer size only",
+    "ask for a type of the size named, or, when no vGPU runs: nvidia-smi vgpu -i GPU -shm 1"};
+const Reason kComputeInstance{"COMPUTE_INSTANCE", kRefused,
+                              "a vGPU takes a whole GPU instance, and this names one compute instance of several in it",
+                              "ask for the whole GPU instance by its profile"};
 const Reason kNoGpuInstance{"NO_GPU_INSTANCE", kRefused, "the GPU has no GPU instance of the profile",
                             "make one: nvidia-smi mig -cgi PROFILE -C"};
 const Reason kMigNotSurfaced{"MIG_NOT_SURFACED", kNotSurfaced,
                              "the GPU instance has no virtual function or mediated device that could carry it",
-                             "install NVIDIA's vGPU host driver and enable VFs"};
+                             "look whether nvidia-vgpu-mgr runs and what the kernel's log says of the VFs"};
+const Reason kVfsNotEnabled{"VFS_NOT_ENABLED", kNotSurfaced, "the GPU's virtual functions are not enabled",
+                            "enable them, and make the GPU instances again, which that wipes: "
+                            "/usr/lib/nvidia/sriov-manage -e GPU"};
+const Reason kVgpuDriverAbsent{"VGPU_DRIVER_ABSENT", kNotSurfaced,
+                               "the GPU's driver knows no vGPU type: it is not NVIDIA's vGPU host driver",
+                               "install NVIDIA's vGPU host driver"};
 const Reason kNoVgpuType{"NO_VGPU_TYPE", kNotSurfaced, "no vGPU type is backed by the GPU instance's profile",
                          "use another profile"};
 const Reason kIsolationTooLow{"ISOLATION_TOO_LOW", kRefused, "it isolates less than the request demands",
@@ -50,6 +69,12 @@ const Reason kHypervisorUnsupported{"COMPAT_UNSUPPORTED", kNotSurfaced, "the hyp
 const Reason kMigLayoutUnknown{"MIG_LAYOUT_UNKNOWN", kRefused,
                                "without NVML the GPU's MIG layout can't be brought back",
                                "install NVIDIA's management library, or name it with --nvml"};
+const Reason kNvswitchFabric{
+    "NVSWITCH_FABRIC", kRefused,
+    "the host's NVSwitches join its GPUs: a GPU taken alone needs its fabric partition activated, "
+    "or its NVLinks disabled",
+    "activate its partition (fmpm -a PARTITION), then repeat with --allow-nvswitch; or take a MIG "
+    "slice"};
 const Reason kMdevUuidTaken{"MDEV_UUID_TAKEN", kHeld, "a mediated device of the agreed UUID exists already",
                             "remove it with the tool that made it, or make the XML anew"};
 
@@ -63,8 +88,15 @@ std::span<const Reason* const> all_reasons() {
                                    &kHeldByProcess,
                                    &kGpuNotIdle,
                                    &kNoCapacity,
+                                   &kInstancesTaken,
+                                   &kMigModeOn,
+                                   &kMigModeOff,
+                                   &kOtherSizeResident,
+                                   &kComputeInstance,
                                    &kNoGpuInstance,
                                    &kMigNotSurfaced,
+                                   &kVfsNotEnabled,
+                                   &kVgpuDriverAbsent,
                                    &kNoVgpuType,
                                    &kIsolationTooLow,
                                    &kGroupNotViable,
@@ -77,6 +109,7 @@ std::span<const Reason* const> all_reasons() {
                                    &kNotTheAgreedDevice,
                                    &kHypervisorUnsupported,
                                    &kMigLayoutUnknown,
+                                   &kNvswitchFabric,
                                    &kMdevUuidTaken};
   return kAll;
 }

@@ -31,7 +31,14 @@ extern const Reason kHeldByProcess;
 extern const Reason kGpuNotIdle;
 extern const Reason kNoCapacity;
 extern const Reason kNoGpuInstance;
+extern const Reason kInstancesTaken;
+extern const Reason kMigModeOn;
+extern const Reason kMigModeOff;
+extern const Reason kOtherSizeResident;
+extern const Reason kComputeInstance;
 extern const Reason kMigNotSurfaced;
+extern const Reason kVfsNotEnabled;
+extern const Reason kVgpuDriverAbsent;
 extern const Reason kNoVgpuType;
 extern const Reason kIsolationTooLow;
 extern const Reason kGroupNotViable;
@@ -44,6 +51,7 @@ extern const Reason kVgpuTypeNotSet;
 extern const Reason kNotTheAgreedDevice;
 extern const Reason kHypervisorUnsupported;
 extern const Reason kMigLayoutUnknown;
+extern const Reason kNvswitchFabric;
 extern const Reason kMdevUuidTaken;
 }  // namespace reasons
 

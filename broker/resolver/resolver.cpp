@@ -2,9 +2,11 @@
 #include "broker/resolver/resolver.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 
+#include "broker/request/nearest.h"
 #include "broker/resolver/context.h"
 #include "hypervisors/compatibility.h"
 #include "vfio/base/text.h"
@@ -14,13 +16,17 @@ namespace {
 
 using hypervisors::Surface;
 
-std::string known_mig_devices(const vfio::nvidia::Driver& driver) {
+std::vector<std::string> mig_devices_of(const vfio::nvidia::Driver& driver) {
   std::vector<std::string> uuids;
   for (const auto& gpu : driver.gpus) {
     for (const auto& instance : gpu.instances) {
       for (const auto& compute : instance.compute_instances) uuids.push_back(compute.mig_uuid);
     }
   }
+  return uuids;
+}
+
+std::string known_mig_devices(std::vector<std::string> uuids) {
   if (uuids.empty()) return "no GPU of this host has a MIG device; make one: nvidia-smi mig -cgi PROFILE -C";
   constexpr std::size_t kMost = 4;
   const std::size_t more = uuids.size() > kMost ? uuids.size() - kMost : 0;
@@ -44,8 +50,10 @@ Result<std::vector<Candidate>> candidates_of(const Context& context, const MigSe
   SLICEBROKER_TRY(const auto* driver, nvidia_driver(context, "the MIG device"));
   const auto found = vfio::nvidia::find_instance(*driver, selector.uuid);
   if (!found) {
-    return fail(names_nothing(selector.uuid.to_string(), "no GPU of this host has this MIG device",
-                              known_mig_devices(*driver)));
+    const auto known = mig_devices_of(*driver);
+    const std::string text = selector.uuid.to_string();
+    return fail(names_nothing(text, "no GPU of this host has this MIG device",
+                              hint_for(text, known, known_mig_devices(known))));
   }
   return resolve_gpu_instance(context, *found->gpu, *found->gpu_instance, selector.uuid.to_string());
 }
@@ -63,6 +71,13 @@ Result<std::vector<Candidate>> candidates_of(const Context& context, const TypeS
   return resolve_type(context, selector);
 }
 
+Result<std::vector<Candidate>> candidates_of(const Context& context, const MemorySelector& selector) {
+  auto candidates = resolve_memory(context, selector);
+  // Nothing else tells how large a type is, so without NVML what is missing is NVML.
+  if (!candidates && !context.inventory.nvidia) return fail(nvidia_driver(context, "the memory of types").error());
+  return candidates;
+}
+
 Result<std::vector<Candidate>> candidates_of(const Context& context, const MdevSelector& selector) {
   SLICEBROKER_TRY(auto candidate, resolve_mdev(context, selector));
   return std::vector{std::move(candidate)};
@@ -77,18 +92,26 @@ Result<PciAddress> gpu_address(const Context& context, const GpuSelector& select
   if (const auto* address = std::get_if<PciAddress>(&selector.gpu)) return *address;
   const auto& uuid = std::get<std::string>(selector.gpu);
   SLICEBROKER_TRY(const auto* driver, nvidia_driver(context, "the GPU's UUID"));
+  std::vector<std::string> known;
   for (const auto& gpu : driver->gpus) {
     if (lower(gpu.uuid) == lower(uuid)) return gpu.address;
+    known.push_back(gpu.uuid);
   }
-  return fail(names_nothing(uuid, "the nvidia driver lists no such GPU",
-                            "a GPU on vfio-pci has no UUID; name it by its address: slicebroker list gpus"));
+  return fail(names_nothing(
+      uuid, "the nvidia driver lists no such GPU",
+      hint_for(uuid, known, "a GPU on vfio-pci has no UUID; name it by its address: slicebroker list gpus")));
 }
 
 Result<std::vector<Candidate>> candidates_of(const Context& context, const GpuSelector& selector) {
   SLICEBROKER_TRY(const auto address, gpu_address(context, selector));
   const auto* function = context.inventory.find_function(address);
   if (function == nullptr) {
-    return fail(names_nothing(address.to_string(), "no such PCI function", "see: slicebroker list gpus"));
+    std::vector<std::string> known;
+    for (const auto& other : context.inventory.functions) {
+      if (is_gpu(other)) known.push_back(other.address.to_string());
+    }
+    return fail(names_nothing(address.to_string(), "no such PCI function",
+                              hint_for(address.to_string(), known, "see: slicebroker list gpus")));
   }
   return std::vector{resolve_group(context, *function, Surface::kGpu)};
 }
@@ -134,11 +157,35 @@ void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
   }
 }
 
+// memory= is also met by a whole GPU. As a fallback it is no way around those who hold a slice that fits.
+void add_whole_gpus(const Context& context, std::vector<Candidate>& candidates) {
+  const auto* memory = std::get_if<MemorySelector>(&context.request.selector);
+  if (memory == nullptr || context.request.fallback != Fallback::kGpu || context.request.only_mdev) return;
+  const bool any_accepted =
+      std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.accepted(); });
+  const bool any_held = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) {
+    return !c.accepted() && c.reason->reason_class == ReasonClass::kHeld;
+  });
+  if (any_held && !any_accepted) return;
+  auto whole = whole_gpus_of(context, *memory);
+  std::move(whole.begin(), whole.end(), std::back_inserter(candidates));
+}
+
 void suggest_fallback(const Request& request, std::vector<Candidate>& candidates) {
   if (request.fallback != Fallback::kNone || !is_slice(request.selector)) return;
   for (auto& candidate : candidates) {
     if (candidate.accepted() || candidate.reason->reason_class != ReasonClass::kNotSurfaced) continue;
     candidate.remedy += ", or take the whole GPU for it: --fallback gpu";
+  }
+}
+
+// A candidate that no check rejected and that got no plan, or both, is our mistake: better none than one with an empty
+// plan.
+void check_verdicts(const std::vector<Candidate>& candidates) {
+  for (const auto& candidate : candidates) {
+    const auto& attachment = candidate.plan.attachment;
+    const bool planned = attachment.mdev || attachment.function;
+    if (candidate.accepted() != planned) std::abort();
   }
 }
 
@@ -159,6 +206,10 @@ std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance) {
   return "gpu-instance:" + gpu.to_string() + "/" + std::to_string(instance);
 }
 
+std::string any_instance_key(const PciAddress& gpu, std::uint32_t profile, std::size_t n) {
+  return "any-instance:" + gpu.to_string() + "/" + std::to_string(profile) + "/" + std::to_string(n);
+}
+
 Error names_nothing(std::string subject, std::string fact, std::string hint) {
   Error error;
   error.code = ErrorCode::kNotFound;
@@ -169,16 +220,21 @@ Error names_nothing(std::string subject, std::string fact, std::string hint) {
   return error;
 }
 
-Candidate rejected(Candidate candidate, const Reason& reason, std::string fact) {
+Candidate rejected(Candidate candidate, const Reason& reason, std::string fact, std::string remedy) {
   candidate.reason = &reason;
   candidate.code = reason.code;
   candidate.fact = std::move(fact);
-  candidate.remedy = reason.remedy;
+  candidate.remedy = remedy.empty() ? std::string(reason.remedy) : std::move(remedy);
   candidate.plan = {};
+  candidate.note.clear();
   return candidate;
 }
 
 Candidate leased(Candidate candidate, const Hold& hold) {
+  if (hold.generation == kThisRequest) {
+    return rejected(std::move(candidate), reasons::kLeased, "an earlier selector of this request takes it",
+                    "name each device once, or ask for a profile or type");
+  }
   return rejected(std::move(candidate), reasons::kLeased,
                   hold.owner + " holds it by lease " + std::to_string(hold.generation));
 }
@@ -212,7 +268,9 @@ Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<H
                   std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector));
   best_first(candidates);
   add_fallback(context, candidates);
+  add_whole_gpus(context, candidates);
   suggest_fallback(request, candidates);
+  check_verdicts(candidates);
   return Resolution{std::move(candidates)};
 }
 

@@ -16,7 +16,7 @@
 namespace slicebroker::broker {
 
 // One thing that a lease takes, so that nobody else may: "pci:0000:41:00.4", "mdev:<uuid>",
-// "gpu-instance:0000:41:00.0/3" (see device_key()).
+// "gpu-instance:0000:41:00.0/3", "any-instance:0000:41:00.0/19/0" (see device_key()).
 struct LeasedDevice {
   std::string device;
   PciAddress gpu;  // the physical function it belongs to: leases of slices keep the whole GPU from being leased
@@ -26,8 +26,11 @@ struct LeasedDevice {
 std::string device_key(const PciAddress& function);                           // "pci:0000:41:00.4"
 std::string device_key(const Uuid& mdev);                                     // "mdev:<uuid>"
 std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance);  // "gpu-instance:0000:41:00.0/3"
+// The n-th lease of any GPU instance of a profile, which the driver picks: "any-instance:0000:41:00.0/19/n".
+std::string any_instance_key(const PciAddress& gpu, std::uint32_t profile, std::size_t n);
 
 // A device that an active lease holds, as the resolver needs to know it.
+constexpr std::int64_t kThisRequest = 0;  // generation of what an earlier selector of the same request takes
 struct Hold {
   LeasedDevice leased;
   std::int64_t generation = 0;
@@ -41,7 +44,8 @@ struct Plan {
   std::vector<LeasedDevice> devices;
 };
 
-// One (slice, surface, device) that was looked at. Without a reason it could be granted.
+// One (slice, surface, device) that was looked at, with exactly one verdict, which resolve() holds every part to: a
+// reason, or without one a plan, and it could be granted.
 struct Candidate {
   std::optional<hypervisors::Surface> surface;  // nullopt: there is none for the slice
   std::string device;                           // BDF of the function, or UUID of the mediated device
@@ -51,14 +55,18 @@ struct Candidate {
   std::string code;  // reason's code, or the compatibility table's
   std::string fact;  // what was seen: one clause
   std::string remedy;
-  Plan plan;  // where there is no reason
+  Plan plan;         // where there is no reason
+  std::string note;  // what is not sure of an accepted one, or to be done beside it; mostly empty
 
   bool accepted() const { return reason == nullptr; }
 };
 
 struct Resolution {
-  // In the ladder's order: slices, best first (accepted, held and so perhaps free later, not surfaced, refused), then
-  // whole GPUs that may stand in. The first accepted one is granted.
+  // Slices, then whole GPUs that may stand in. Slices come accepted ones first, then held ones, which may be free
+  // later, then those not surfaced, then refused ones; and within each of these in the order of the host: vendor VFs
+  // before mediated devices, by PCI address, then by type. memory= puts before that: MIG-backed before time-sliced, and
+  // of each the smaller framebuffer first, then types that run CUDA. The first accepted one is granted. So the answer
+  // depends on the inventory, the holds and the request alone.
   std::vector<Candidate> candidates;
 
   const Candidate* granted() const;

@@ -57,17 +57,32 @@ std::vector<ResolverCase> fallback_cases() {
   const std::string too_old_0 = "vendor-vf 0000:41:00.4 COMPAT_VENDOR_VF_NEEDS_NEWER_LIBVIRT";
   const std::string too_old_1 = "vendor-vf 0000:41:00.5 COMPAT_VENDOR_VF_NEEDS_NEWER_LIBVIRT";
   return {
-      {"VFs are off", mig_gpu(), {}, request(kMig3), {"- 0000:41:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 granted"}},
+      {"VFs are off", mig_gpu(), {}, request(kMig3), {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 granted"}},
       {"VFs without a vGPU driver",
        mig_gpu_with_vfs(),
        {},
        request(kMig3),
        {"- 0000:41:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 granted"}},
+      {"driver without vGPUs",
+       with(mig_gpu(), [](Inventory& host) { host.nvidia->gpus[0].vgpu_types.clear(); }),
+       {},
+       request(kMig3),
+       {"- 0000:41:00.0 VGPU_DRIVER_ABSENT", "gpu 0000:41:00.0 granted"}},
+      {"type while the VFs are off",
+       mig_gpu(),
+       {},
+       request("type=GRID A100D-4C"),
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 granted"}},
+      {"time-sliced type while the VFs are off, where hardware is demanded: the GPU isolates more",
+       mig_gpu(),
+       {},
+       at_least(Isolation::kHardware, request("type=GRID A100D-4C")),
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 granted"}},
       {"profile that can't be surfaced",
        mig_gpu(),
        {},
        request("profile=1g.10gb"),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 granted"}},
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 granted"}},
       {"no type for the profile",
        without_types_of_1g(),
        {},
@@ -118,7 +133,7 @@ std::vector<ResolverCase> fallback_cases() {
        mig_gpu(),
        {},
        without_fallback(request(kMig3)),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED"}},
+       {"- 0000:41:00.0 VFS_NOT_ENABLED"}},
       {"no fallback around another lease of the GPU",
        vendor_host(),
        {hold("gpu-instance:0000:41:00.0/5")},
@@ -153,7 +168,7 @@ std::vector<ResolverCase> fallback_cases() {
          r.only_mdev = true;
          return r;
        }(),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED"}},
+       {"- 0000:41:00.0 VFS_NOT_ENABLED"}},
       {"fallback to the GPU that was agreed",
        mig_gpu(),
        {},
@@ -162,7 +177,7 @@ std::vector<ResolverCase> fallback_cases() {
          r.only_function = kGpu;
          return r;
        }(),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 granted"}},
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 granted"}},
       {"fallback to another GPU than was agreed",
        mig_gpu(),
        {},
@@ -171,7 +186,12 @@ std::vector<ResolverCase> fallback_cases() {
          r.only_function = kOtherGpu;
          return r;
        }(),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 NOT_THE_AGREED_DEVICE"}},
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "gpu 0000:41:00.0 NOT_THE_AGREED_DEVICE"}},
+      {"slice on Cloud Hypervisor, GPU on the NVSwitch fabric",
+       with(vendor_host(), [](Inventory& host) { add_nvswitch(host); }),
+       {},
+       on_cloud_hypervisor(kMig3),
+       {needs_qemu_0, needs_qemu_1, "gpu 0000:41:00.0 NVSWITCH_FABRIC"}},
       {"every GPU of the profile is a fallback",
        with(mig_gpu(),
             [](Inventory& host) {
@@ -182,7 +202,7 @@ std::vector<ResolverCase> fallback_cases() {
             }),
        {hold("pci:0000:41:00.0")},
        request("profile=1g.10gb"),
-       {"- 0000:41:00.0 MIG_NOT_SURFACED", "- 0000:c4:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 LEASED",
+       {"- 0000:41:00.0 VFS_NOT_ENABLED", "- 0000:c4:00.0 MIG_NOT_SURFACED", "gpu 0000:41:00.0 LEASED",
         "gpu 0000:c4:00.0 granted"}},
   };
 }

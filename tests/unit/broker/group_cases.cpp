@@ -44,6 +44,15 @@ Inventory plain_vf() {
   });
 }
 
+Inventory on_fabric() {
+  return with(plain_gpu(), [](Inventory& host) { add_nvswitch(host); });
+}
+
+Request allowing_nvswitch(Request request) {
+  request.allow_nvswitch = true;
+  return request;
+}
+
 }  // namespace
 
 std::vector<ResolverCase> group_cases() {
@@ -137,6 +146,28 @@ std::vector<ResolverCase> group_cases() {
       {"companion is another GPU, allowed", with_companion(0x030000, {}), {}, allowing(kAudio), granted},
       {"bridge in the group", with_companion(kBridgeClass, "pcieport"), {}, gpu, granted},
       {"NVSwitch in the group", with_companion(kNvswitchClass, "nvidia-nvswitch"), {}, gpu, not_viable},
+      {"NVSwitch on the host", on_fabric(), {}, gpu, {"gpu 0000:41:00.0 NVSWITCH_FABRIC"}},
+      {"NVSwitch on the host, allowed", on_fabric(), {}, allowing_nvswitch(gpu), granted},
+      {"NVSwitch on vfio-pci: a service VM's",
+       with(on_fabric(), [](Inventory& host) { function_at(host, kNvswitch).vfio_devices = {"vfio9"}; }),
+       {},
+       gpu,
+       granted},
+      {"NVSwitch without a driver",
+       with(on_fabric(), [](Inventory& host) { function_at(host, kNvswitch).driver = std::nullopt; }),
+       {},
+       gpu,
+       granted},
+      {"GPU of another vendor beside an NVSwitch",
+       with(on_fabric(),
+            [](Inventory& host) {
+              function_at(host, kGpu).vendor = 0x1002;
+              function_at(host, kGpu).driver = "amdgpu";
+            }),
+       {},
+       gpu,
+       granted},
+      {"NVSwitch asked for as a GPU", on_fabric(), {}, request("gpu=05:00.0"), {"gpu 0000:05:00.0 NOT_A_GPU"}},
       {"function is no GPU",
        with_companion(kAudioClass, {}),
        {},
@@ -167,6 +198,42 @@ std::vector<ResolverCase> group_cases() {
        {hold("pci:0000:41:00.0")},
        request("vf=41:00.4"),
        {"vf 0000:41:00.4 LEASED"}},
+      {"plain VF where time-sliced is demanded",
+       plain_vf(),
+       {},
+       [] {
+         auto r = request("vf=41:00.4");
+         r.isolation = broker::Isolation::kTimeSliced;
+         return r;
+       }(),
+       {"vf 0000:41:00.4 granted"}},
+      {"plain VF of an AMD card on a variant driver, which it stays on",
+       with(plain_vf(),
+            [](Inventory& host) {
+              function_at(host, kVf0).vendor = 0x1002;
+              function_at(host, kVf0).vfio_devices = {"vfio4"};
+              host.vfio_pci_loaded = false;
+            }),
+       {},
+       request("vf=41:00.4"),
+       {"vf 0000:41:00.4 granted"}},
+      {"plain VF of a NIC for Cloud Hypervisor",
+       with(plain_vf(), [](Inventory& host) { function_at(host, kVf0).class_code = 0x020000; }),
+       {},
+       request_for("vf=41:00.4", hypervisors::HypervisorKind::kCloudHypervisor, std::nullopt),
+       {"vf 0000:41:00.4 granted"}},
+      {"plain VF is leased", plain_vf(), {hold("pci:0000:41:00.4")}, request("vf=41:00.4"), {"vf 0000:41:00.4 LEASED"}},
+      {"NVIDIA VF that nothing surfaces",
+       mig_gpu_with_vfs(),
+       {},
+       request("vf=41:00.4"),
+       {"vf 0000:41:00.4 VGPU_DRIVER_ABSENT"}},
+      {"NVIDIA VF on a variant driver of the kernel",
+       with(mig_gpu_with_vfs(), [](Inventory& host) { function_at(host, kVf0).vfio_devices = {"vfio4"}; }),
+       {},
+       request("vf=41:00.4"),
+       {"vf 0000:41:00.4 granted"}},
+      {"vf= of a parent of mediated devices", gvt_host(), {}, request("vf=00:02.0"), {"vf 0000:00:02.0 NOT_A_VF"}},
       {"vf= of a physical function", plain_gpu(), {}, request("vf=41:00.0"), {"vf 0000:41:00.0 NOT_A_VF"}},
   };
 }

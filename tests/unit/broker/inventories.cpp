@@ -32,6 +32,7 @@ vfio::nvidia::Gpu a100() {
   gpu.uuid = kGpuUuid;
   gpu.name = "NVIDIA A100 80GB PCIe";
   gpu.minor = 0;
+  gpu.memory_mib = 81920;
   gpu.mig_mode = vfio::nvidia::MigMode::kOn;
   gpu.pending_mig_mode = gpu.mig_mode;
   gpu.profiles = {{19, "1g.10gb", 1, 7, 9728}, {14, "2g.20gb", 2, 3, 19968}, {9, "3g.40gb", 3, 2, 40192}};
@@ -135,6 +136,29 @@ Inventory mdev_host() {
     }
   }
   return host;
+}
+
+Inventory gvt_host() {
+  Inventory host;
+  host.vfio_pci_loaded = true;
+  add(host, pci(kIntelGpu, {.class_code = 0x030000, .driver = "i915", .iommu_group = 1, .vendor = 0x8086}));
+  host.mdev_types = {{kIntelGpu, "i915-GVTg_V5_4", "GVTg_V5_4", "vfio-pci", 2},
+                     {kIntelGpu, "i915-GVTg_V5_8", "GVTg_V5_8", "vfio-pci", 0}};
+  return host;
+}
+
+void add_nvswitch(Inventory& host) {
+  add(host, pci(kNvswitch, {.class_code = 0x068000, .driver = "nvidia-nvswitch", .iommu_group = 90}));
+}
+
+void switch_mig_off(Inventory& host) {
+  auto& gpu = host.nvidia->gpus.at(0);
+  gpu.mig_mode = gpu.pending_mig_mode = vfio::nvidia::MigMode::kOff;
+  gpu.instances.clear();
+  for (const std::uint32_t id : {698U, 699U, 702U}) {
+    set_available(host, "nvidia-" + std::to_string(id), 0);
+    for (auto& vf : host.vendor_vfs) std::erase_if(vf.creatable, [&](const auto& type) { return type.id == id; });
+  }
 }
 
 vfio::nvidia::VendorVf& vendor_vf_at(Inventory& host, const PciAddress& address) {

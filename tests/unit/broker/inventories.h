@@ -21,6 +21,8 @@ constexpr PciAddress kAudio{0, 0x41, 0, 1};
 constexpr PciAddress kVf0{0, 0x41, 0, 4};
 constexpr PciAddress kVf1{0, 0x41, 0, 5};
 constexpr PciAddress kOtherGpu{0, 0xc4, 0, 0};
+constexpr PciAddress kNvswitch{0, 0x05, 0, 0};
+constexpr PciAddress kIntelGpu{0, 0, 2, 0};
 const std::string kGpuUuid = "GPU-aaaaaaaa-0000-1111-2222-333333333333";
 const std::string kMig1 = "MIG-00000000-0000-5000-8000-000000000001";
 const std::string kMig3 = "MIG-00000000-0000-5000-8000-000000000003";
@@ -46,6 +48,11 @@ vfio::Inventory mig_gpu();           // and its MIG layout instead; VFs off
 vfio::Inventory mig_gpu_with_vfs();  // and two VFs that no framework surfaces
 vfio::Inventory vendor_host();       // and on both VFs the vendor VFIO framework, every type creatable
 vfio::Inventory mdev_host();         // and on both VFs the mdev framework instead, every type available
+
+vfio::Inventory gvt_host();  // instead an Intel GPU with two GVT-g types, of which one is used up
+
+void add_nvswitch(vfio::Inventory& host);    // run by the host's fabric manager
+void switch_mig_off(vfio::Inventory& host);  // of the first GPU: its instances and what they could back are gone
 
 vfio::nvidia::VendorVf& vendor_vf_at(vfio::Inventory& host, const PciAddress& address);
 void add_mdev(vfio::Inventory& host, const PciAddress& parent, const std::string& type_id,

@@ -76,6 +76,7 @@ TEST(Plan, ProfileTakesAnyInstanceAndTheLargestType) {
   const auto candidate = granted(test::vendor_host(), request("profile=1g.10gb"));
   EXPECT_THAT(candidate.plan.steps, ElementsAre(Step(vfio::AssignVgpuType{kVf0, 699, {}})))
       << "698 would leave half of the instance idle";
+  EXPECT_THAT(devices(candidate), ElementsAre("pci:0000:41:00.4", "any-instance:0000:41:00.0/19/0"));
 }
 
 TEST(Plan, TypeIsFoundUnderEachOfItsNames) {
@@ -106,7 +107,9 @@ TEST(Plan, MdevOnAPhysicalFunctionLeavesItToOthersToo) {
 TEST(Plan, MdevTypeOfAnotherInterfaceIsNoOffer) {
   auto host = test::mdev_host();
   for (auto& type : host.mdev_types) type.device_api = "vfio-ccw";
-  EXPECT_FALSE(resolve(host, {}, request("type=nvidia-699")));
+  auto wanted = request("type=nvidia-699");
+  wanted.fallback = Fallback::kNone;
+  EXPECT_THAT(test::verdicts(resolve(host, {}, wanted).value()), ElementsAre("- 0000:41:00.0 MIG_NOT_SURFACED"));
 }
 
 // Undone backwards, the VFs come back before the GPU instances, which enabling VFs would wipe (nvidia.md 3.3).

@@ -31,6 +31,8 @@ std::vector<ResolverCase> group_cases();
 std::vector<ResolverCase> existing_cases();
 std::vector<ResolverCase> variant_cases();
 std::vector<ResolverCase> by_name_cases();
+std::vector<ResolverCase> capacity_cases();
+std::vector<ResolverCase> memory_cases();
 std::vector<ResolverCase> resolver_cases();  // all of them
 
 }  // namespace slicebroker::test

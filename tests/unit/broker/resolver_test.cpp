@@ -46,6 +46,8 @@ INSTANTIATE_TEST_SUITE_P(Fallback, ResolverVerdicts, testing::ValuesIn(test::fal
 INSTANTIATE_TEST_SUITE_P(Group, ResolverVerdicts, testing::ValuesIn(test::group_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Variant, ResolverVerdicts, testing::ValuesIn(test::variant_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(ByName, ResolverVerdicts, testing::ValuesIn(test::by_name_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Capacity, ResolverVerdicts, testing::ValuesIn(test::capacity_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Memory, ResolverVerdicts, testing::ValuesIn(test::memory_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Existing, ResolverVerdicts, testing::ValuesIn(test::existing_cases()), test_name);
 
 TEST(Resolver, CandidateHasExactlyOneVerdict) {

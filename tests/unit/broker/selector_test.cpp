@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "broker/request/nearest.h"
 #include "broker/request/request.h"
 #include "tests/unit/check.h"
 
@@ -36,6 +37,16 @@ TEST(Selector, EveryFormBecomesItsTypeAndItsCanonicalText) {
       {"profile without media engines", "profile=1g.24gb-me", ProfileSelector{"1g.24gb-me"}, "profile=1g.24gb-me"},
       {"profile of a compute instance", "profile=1c.3g.40gb", ProfileSelector{"1c.3g.40gb"}, "profile=1c.3g.40gb"},
       {"profile in quotes", "profile=\"1g.10gb\"", ProfileSelector{"1g.10gb"}, "profile=1g.10gb"},
+      {"profile with NVIDIA's prefix", "profile=MIG 1g.10gb", ProfileSelector{"1g.10gb"}, "profile=1g.10gb"},
+      {"profile with every media engine", "profile=1G.24GB+ME.ALL", ProfileSelector{"1g.24gb+me.all"},
+       "profile=1g.24gb+me.all"},
+      {"profile for graphics", "profile=1g.24gb+gfx", ProfileSelector{"1g.24gb+gfx"}, "profile=1g.24gb+gfx"},
+      {"memory", "memory=10GiB", MemorySelector{10ULL << 30}, "memory=10GiB"},
+      {"memory in MiB", "memory=512MiB", MemorySelector{512ULL << 20}, "memory=512MiB"},
+      {"memory in MiB that are GiB", "memory=10240MiB", MemorySelector{10ULL << 30}, "memory=10GiB"},
+      {"memory in GB", "memory=10GB", MemorySelector{10'000'000'000}, "memory=10GB"},
+      {"memory in MB", "memory=1500MB", MemorySelector{1'500'000'000}, "memory=1500MB"},
+      {"memory in small letters, with a blank", "memory=10 gib", MemorySelector{10ULL << 30}, "memory=10GiB"},
       {"type by id", "type=nvidia-558", TypeSelector{"nvidia-558"}, "type=nvidia-558"},
       {"type by name", "type=NVIDIA L40S-8Q", TypeSelector{"NVIDIA L40S-8Q"}, "type=NVIDIA L40S-8Q"},
       {"type in quotes", "type=\"NVIDIA L40S-8Q\"", TypeSelector{"NVIDIA L40S-8Q"}, "type=NVIDIA L40S-8Q"},
@@ -108,6 +119,19 @@ TEST(Selector, TypoIsRefusedWithARemedyAndNeverBecomesSomethingElse) {
       {"profile without slices", "profile=10gb"},
       {"profile with a path", "profile=../1g.10gb"},
       {"profile with a blank", "profile=1g.10gb 2g.20gb"},
+      {"profile with more behind", "profile=1g.10gbx"},
+      {"profile with an empty suffix", "profile=1g.10gb+"},
+      {"profile without a size", "profile=1g.gb"},
+      {"profile of no slices", "profile=0g.10gb"},
+      {"profile that starts in the middle", "profile=x1g.10gb"},
+      {"memory without unit", "memory=10"},
+      {"memory without number", "memory=GiB"},
+      {"memory of another unit", "memory=10TiB"},
+      {"memory with a fraction", "memory=1.5GiB"},
+      {"memory below nothing", "memory=-1GiB"},
+      {"no memory", "memory=0GiB"},
+      {"memory past every GPU", "memory=99999999999999999999GiB"},
+      {"memory past 64 bits", "memory=18014398509481985GiB"},
       {"newline", "gpu=41:00.0\n"},
       {"NUL", std::string("type=a\0b", 8)},
       {"escape sequence", "type=\x1b[31mred"},
@@ -124,6 +148,49 @@ TEST(Selector, TypoIsRefusedWithARemedyAndNeverBecomesSomethingElse) {
       EXPECT_GE(static_cast<unsigned char>(character), ' ') << "a terminal would obey it";
     }
   }
+}
+
+TEST(Selector, KeyThatWasProbablyMeantIsHinted) {
+  const std::pair<std::string, std::string> cases[] = {{"profil=1g.10gb", "did you mean profile=?"},
+                                                       {"Profile=1g.10gb", "did you mean profile=?"},
+                                                       {"tpye=nvidia-5", "did you mean type=?"},
+                                                       {"memroy=1GiB", "did you mean memory=?"},
+                                                       {"GPU=41:00.0", "did you mean gpu=?"}};
+  for (const auto& [text, hint] : cases) {
+    const auto selector = parse_selector(text);
+    ASSERT_TRUE(fails(selector, ErrorCode::kUsage, "BAD_SELECTOR"));
+    EXPECT_THAT(selector.error().hint, testing::StartsWith(hint)) << text;
+  }
+  EXPECT_THAT(parse_selector("device=1").error().hint, testing::Not(testing::HasSubstr("did you mean")));
+}
+
+TEST(Nearest, IsTheNameOfFewestEditsOrNone) {
+  struct Case {
+    std::string name;
+    std::string typed;
+    std::vector<std::string> known;
+    std::string expected;
+  };
+  const Case cases[] = {
+      {"letter missing", "profil", {"type", "profile"}, "did you mean profile?"},
+      {"letter too many", "proffile", {"type", "profile"}, "did you mean profile?"},
+      {"letter wrong", "1g.20gb", {"7g.80gb", "1g.10gb"}, "did you mean 1g.10gb?"},
+      {"neighbours swapped", "tpye", {"type", "gpu"}, "did you mean type?"},
+      {"case only", "NVIDIA-699", {"nvidia-699"}, "did you mean nvidia-699?"},
+      {"nearer one wins", "1g.10gb", {"2g.20gb", "1g.12gb"}, "did you mean 1g.12gb?"},
+      {"first of equals", "1g.1gb", {"1g.5gb", "1g.6gb"}, "did you mean 1g.5gb?"},
+      {"nothing near", "device", {"type", "gpu"}, ""},
+      {"too far for a short word", "gp", {"vf"}, ""},
+      {"nothing known", "gpu", {}, ""},
+      {"nothing typed", "", {"gpu"}, ""},
+      {"too long", std::string(300, 'x'), {std::string(299, 'x')}, ""},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    EXPECT_EQ(did_you_mean(c.typed, c.known), c.expected);
+  }
+  EXPECT_EQ(hint_for("tpye", {"type"}, "see X"), "did you mean type? see X");
+  EXPECT_EQ(hint_for("x", {"type"}, "see X"), "see X");
 }
 
 TEST(Request, WordsOfThePolicyAreReadExactly) {

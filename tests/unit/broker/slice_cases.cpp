@@ -212,7 +212,8 @@ std::vector<ResolverCase> slice_cases() {
 
 std::vector<ResolverCase> resolver_cases() {
   auto all = slice_cases();
-  for (auto& more : {fallback_cases(), group_cases(), existing_cases(), variant_cases(), by_name_cases()})
+  for (auto& more : {fallback_cases(), group_cases(), existing_cases(), variant_cases(), by_name_cases(),
+                     capacity_cases(), memory_cases()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
