@@ -51,7 +51,8 @@ void add_attach(CLI::App& app, Session& session) {
   auto* command = app.add_subcommand("attach", "Lease, prepare and attach devices to a VM");
   const auto arguments = std::make_shared<Arguments>();
   command->add_option("VM", arguments->vm, "libvirt:NAME|UUID (libvirt: may be left out) or ch:API-SOCKET")->required();
-  command->add_option("SELECTOR", arguments->selectors, "MIG-<uuid>, profile=, type=, mdev=, vf= or gpu=")->required();
+  command->add_option("SELECTOR", arguments->selectors, "MIG-<uuid>, profile=, type=, memory=, mdev=, vf= or gpu=")
+      ->required();
   command->add_option("--for", arguments->hypervisor, "the VM's hypervisor, where VM has no scheme")
       ->check(CLI::IsMember({"libvirt", "ch", "cloud-hypervisor"}));
   command->add_flag("-n,--dry-run", arguments->dry_run, "print the very plan and change nothing");

@@ -122,10 +122,13 @@ void RequestArguments::add_to(CLI::App& command) {
                   "function of the IOMMU group that may be taken from its host driver (repeatable)")
       ->type_name("ADDRESS")
       ->take_all();
+  command.add_flag("--allow-nvswitch", allow_nvswitch,
+                   "take a whole GPU of an NVSwitch host: its fabric partition is seen to");
 }
 
 Result<RequestOptions> RequestArguments::options() const {
   RequestOptions options;
+  options.allow_nvswitch = allow_nvswitch;
   options.fallback = parse_fallback(fallback).value_or(Fallback::kGpu);
   options.isolation = parse_isolation(isolation).value_or(Isolation::kAny);
   for (const auto& text : group_members) {
@@ -137,7 +140,7 @@ Result<RequestOptions> RequestArguments::options() const {
 }
 
 void Question::add_to(CLI::App& command) {
-  command.add_option("SELECTOR", selector, "MIG-<uuid>, profile=, type=, mdev=, vf= or gpu=");
+  command.add_option("SELECTOR", selector, "MIG-<uuid>, profile=, type=, memory=, mdev=, vf= or gpu=");
   command.add_option("--for", hypervisor, "hypervisor that is to attach it: libvirt@11.3, ch@53.0")
       ->type_name("HYPERVISOR[@VERSION]");
   request.add_to(command);

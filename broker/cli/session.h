@@ -51,11 +51,12 @@ class Session {
   int status_ = 0;
 };
 
-// The options by which a request is qualified: --fallback, --isolation, --allow-group-member.
+// The options by which a request is qualified: --fallback, --isolation, --allow-group-member, --allow-nvswitch.
 struct RequestArguments {
   std::string fallback = "gpu";
   std::string isolation = "any";
   std::vector<std::string> group_members;
+  bool allow_nvswitch = false;
 
   void add_to(CLI::App& command);
   Result<RequestOptions> options() const;

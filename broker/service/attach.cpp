@@ -24,6 +24,13 @@ Result<hypervisors::VirtualMachine> find_ready_vm(hypervisors::Hypervisor& hyper
   return fail(std::move(error));
 }
 
+std::vector<Request> make_requests(const std::vector<Selector>& selectors, const Target& target,
+                                   const RequestOptions& options) {
+  std::vector<Request> requests;
+  for (const auto& selector : selectors) requests.push_back(make_request(selector, target, options));
+  return requests;
+}
+
 Error untouched(Error error) {
   if (!error.host) error.host = HostOutcome::kUntouched;
   return error;
@@ -65,15 +72,18 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
     SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
     SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
     SLICEBROKER_CHECK(recover_abandoned(ledger));
+    const auto requests = make_requests(selectors, {vm.kind, version}, options);
+    if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
     std::vector<Lease> attached;
-    for (const auto& selector : selectors) {
-      SLICEBROKER_TRY(auto draft, draft_lease(vm, selector));
+    for (const auto& request : requests) {
+      SLICEBROKER_TRY(auto draft, draft_lease(vm, request.selector));
       if (vm.kind == HypervisorKind::kLibvirt) draft.vm.target = machine.name;
       draft.vm_uuid = machine.uuid;
       if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
-      auto lease = attach_one(ledger, *hypervisor, make_request(selector, {vm.kind, version}, options), draft);
+      auto lease = attach_one(ledger, *hypervisor, request, draft);
       if (!lease) {
-        Error error = caused_by("attach " + to_string(selector) + " to", vm.to_string(), std::move(lease).error());
+        Error error =
+            caused_by("attach " + to_string(request.selector) + " to", vm.to_string(), std::move(lease).error());
         for (auto& earlier : attached) error = after_undo(std::move(error), detach_one(ledger, earlier));
         return fail(std::move(error));
       }
@@ -86,6 +96,26 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
   return result;
 }
 
+Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmReference& vm,
+                                                        const std::vector<Request>& requests) const {
+  SLICEBROKER_TRY(const auto held, leases());
+  SLICEBROKER_TRY(const auto host, inventory());
+  auto holds = holds_of(held);
+  std::vector<PlannedLease> planned;
+  for (const auto& request : requests) {
+    auto resolution = resolve(host, holds, request);
+    const auto* granted = resolution ? resolution->granted() : nullptr;
+    if (granted == nullptr) {
+      return fail(caused_by("attach " + to_string(request.selector) + " to", vm.to_string(),
+                            resolution ? refusal(*resolution) : std::move(resolution).error()));
+    }
+    Plan plan = granted->plan;
+    for (const auto& device : plan.devices) holds.push_back({device, kThisRequest, vm.to_string()});
+    planned.push_back({*std::move(resolution), std::move(plan)});
+  }
+  return planned;
+}
+
 Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmReference& vm,
                                                       const std::vector<Selector>& selectors,
                                                       const RequestOptions& options) const {
@@ -93,21 +123,7 @@ Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmRefer
   auto plan_all = [&]() -> Result<std::vector<PlannedLease>> {
     SLICEBROKER_TRY(const auto version, hypervisor->version());
     SLICEBROKER_TRY([[maybe_unused]] const auto machine, find_ready_vm(*hypervisor, vm));
-    SLICEBROKER_TRY(const auto held, leases());
-    SLICEBROKER_TRY(const auto host, inventory());
-    auto holds = holds_of(held);
-    std::vector<PlannedLease> planned;
-    for (const auto& selector : selectors) {
-      SLICEBROKER_TRY(auto resolution, resolve(host, holds, make_request(selector, {vm.kind, version}, options)));
-      const auto* granted = resolution.granted();
-      if (granted == nullptr) {
-        return fail(caused_by("attach " + to_string(selector) + " to", vm.to_string(), refusal(resolution)));
-      }
-      Plan plan = granted->plan;
-      for (const auto& device : plan.devices) holds.push_back({device, 0, vm.to_string()});
-      planned.push_back({std::move(resolution), std::move(plan)});
-    }
-    return planned;
+    return plan_requests(vm, make_requests(selectors, {vm.kind, version}, options));
   };
   auto result = plan_all();
   if (!result) return fail(untouched(std::move(result).error()));

@@ -36,6 +36,7 @@ Request make_request(const Selector& selector, const Target& target, const Reque
   request.fallback = options.fallback;
   request.isolation = options.isolation;
   request.allowed_group_members = options.allowed_group_members;
+  request.allow_nvswitch = options.allow_nvswitch;
   request.mdev_uuid = Uuid::random();
   return request;
 }

@@ -34,6 +34,7 @@ struct RequestOptions {
   Fallback fallback = Fallback::kGpu;
   Isolation isolation = Isolation::kAny;
   std::set<PciAddress> allowed_group_members;
+  bool allow_nvswitch = false;
 };
 
 enum class DryRun { kNo, kYes };
@@ -64,7 +65,8 @@ class Broker {
   Result<std::vector<Lease>> leases() const;
   Result<Resolution> explain(const Selector& selector, const Target& target, const RequestOptions& options) const;
 
-  // Leases, prepares and attaches each selector in turn, to a VM that exists. All or nothing: when one fails, those
+  // Leases, prepares and attaches each selector in turn, to a VM that exists. All or nothing: several are planned
+  // together before the first is begun, so one that can't be had leaves the host untouched; when one fails later, those
   // before it are given back. Errors: as resolve(), plus the adapter's; every error says what became of the host.
   Result<std::vector<Lease>> attach(const hypervisors::VmReference& vm, const std::vector<Selector>& selectors,
                                     const RequestOptions& options);
@@ -104,6 +106,11 @@ class Broker {
   // The lease is void: what was done for it ended with the boot that it was made in.
   bool earlier_boot(const Lease& lease) const;
   Result<Lease> draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const;
+
+  // Resolves every request on one snapshot, each with what the earlier ones take held. Errors: the refusal of the first
+  // that nothing is granted to.
+  Result<std::vector<PlannedLease>> plan_requests(const hypervisors::VmReference& vm,
+                                                  const std::vector<Request>& requests) const;
 
   // Resolves, records the intent, and runs the steps: a lease in state prepared.
   Result<Lease> acquire(Ledger& ledger, const Request& request, Lease draft);

@@ -100,7 +100,7 @@ Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& d
     const auto* granted = resolution.granted();
     if (granted == nullptr)
       return fail(caused_by("plan " + device.selector + " for", domain.name, refusal(resolution)));
-    for (const auto& leased : granted->plan.devices) holds.push_back({leased, 0, domain.name});
+    for (const auto& leased : granted->plan.devices) holds.push_back({leased, kThisRequest, domain.name});
     attachments.push_back(granted->plan.attachment);
     attachments.back().id = id;
   }

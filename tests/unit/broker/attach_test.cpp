@@ -220,17 +220,40 @@ TEST_F(AttachTest, SeveralAreAllOrNothing) {
   EXPECT_TRUE(host_.is_as(before));
 }
 
+TEST_F(AttachTest, LaterOneThatCantBeHadLeavesEverythingUntouched) {
+  for (const auto* impossible : {"gpu=42:00.0", "gpu=41:00.4", kMade}) {
+    SCOPED_TRACE(impossible);
+    auto& vm = vm_at("libvirt:web1");
+    vm.calls = 0;
+    const auto before = host_.snapshot();
+    const auto attached = attach("libvirt:web1", {kMade, kMdevSelector, impossible});
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().host, HostOutcome::kUntouched) << to_text(attached.error());
+    EXPECT_EQ(vm.calls, 2) << "only its version and whether it runs";
+    EXPECT_TRUE(host_.is_as(before));
+    EXPECT_EQ(ledger().read().value().revision, 0) << "no intent was ever recorded";
+  }
+}
+
 TEST_F(AttachTest, DeviceNamedTwiceIsNotHandedOverTwice) {
   const auto attached = attach("libvirt:web1", {kMdevSelector, kMdevSelector});
   ASSERT_FALSE(attached);
   EXPECT_EQ(attached.error().code, ErrorCode::kHeld);
+  EXPECT_TRUE(test::mentions(attached.error(), "an earlier selector of this request takes it"))
+      << to_text(attached.error());
+  EXPECT_EQ(attached.error().host, HostOutcome::kUntouched);
   EXPECT_THAT(leases(), IsEmpty());
 }
 
 TEST_F(AttachTest, EarlierDeviceThatTheGuestKeepsIsNotCalledUntouched) {
-  vm_at("libvirt:web1").detach_error = failure(ErrorCode::kNoAnswer, "GUEST_SILENT");
-  const auto attached = attach("libvirt:web1", {kMade, "gpu=42:00.0"});
+  auto& vm = vm_at("libvirt:web1");
+  vm.detach_error = failure(ErrorCode::kNoAnswer, "GUEST_SILENT");
+  vm.during_attach = [&] {
+    if (!vm.devices.empty()) vm.attach_error = failure(ErrorCode::kRefused, "NO_MORE_SLOTS");
+  };
+  const auto attached = attach("libvirt:web1", {kMade, "gpu=c4:00.0"});
   ASSERT_FALSE(attached);
+  EXPECT_TRUE(test::mentions(attached.error(), "NO_MORE_SLOTS")) << to_text(attached.error());
   EXPECT_TRUE(test::mentions(attached.error(), "GUEST_SILENT")) << to_text(attached.error());
   EXPECT_EQ(attached.error().host, HostOutcome::kChanged) << to_text(attached.error());
   ASSERT_THAT(leases(), SizeIs(1));
