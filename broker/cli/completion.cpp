@@ -5,12 +5,15 @@
 namespace slicebroker::broker::cli {
 namespace {
 
-// The words that may follow a command: its subcommands and long options.
+// The words that may follow a command: its subcommands, long options and, where it takes a selector, their keys.
 std::string words_of(const CLI::App& command) {
   std::vector<std::string> words;
   for (const auto* sub : command.get_subcommands({})) words.push_back(sub->get_name());
   for (const auto* option : command.get_options()) {
     for (const auto& text : option->get_lnames()) words.push_back("--" + text);
+  }
+  if (command.get_option_no_throw("SELECTOR") != nullptr) {
+    for (const auto& key : selector_keys()) words.push_back(key);
   }
   return join(words, " ");
 }
@@ -31,6 +34,7 @@ std::string bash_script(const CLI::App& app) {
          "    esac\n"
          "  done\n"
          "  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n"
+         "  [[ ${COMPREPLY[0]} != *= ]] || compopt -o nospace\n"
          "}\n"
          "complete -o default -F _slicebroker slicebroker\n";
 }

@@ -8,6 +8,7 @@
 #include "broker/render/render.h"
 #include "broker/render/table.h"
 #include "vfio/base/text.h"
+#include "vfio/nvidia/profile_name.h"
 
 namespace slicebroker::broker {
 namespace {
@@ -55,13 +56,6 @@ std::string_view mig_word(MigMode mode) {
     case MigMode::kOn: return "on";
   }
   return "-";
-}
-
-std::string profile_name(const Gpu& gpu, std::uint32_t profile_id) {
-  for (const auto& profile : gpu.profiles) {
-    if (profile.id == profile_id && !profile.name.empty()) return profile.name;
-  }
-  return "profile " + std::to_string(profile_id);
 }
 
 // One line of `list slices`.

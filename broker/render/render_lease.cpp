@@ -30,22 +30,40 @@ std::string_view surface_of(const Candidate& candidate) {
   return candidate.surface ? hypervisors::name(*candidate.surface) : "-";
 }
 
-std::string plan_text(const Plan& plan) {
+// A mediated device's UUID is drawn anew by each call, so a plan names none: attach would use another.
+std::string without_new_uuid(const Plan& plan, std::string text) {
+  constexpr std::string_view kStandIn = "new UUID";
+  for (const auto& step : plan.steps) {
+    const auto* create = std::get_if<vfio::CreateMdev>(&step);
+    const std::string uuid = create != nullptr ? create->uuid.to_string() : "";
+    for (auto at = text.find(uuid); !uuid.empty() && at != std::string::npos; at = text.find(uuid, at)) {
+      text.replace(at, uuid.size(), kStandIn);
+    }
+  }
+  return text;
+}
+
+std::string plan_text(const Candidate& candidate) {
+  const Plan& plan = candidate.plan;
   std::string text;
   int number = 1;
   for (const auto& step : plan.steps) text += "  " + std::to_string(number++) + ". " + describe(step) + "\n";
-  return text.empty() ? "  nothing to change on the host\n" : text;
+  if (text.empty()) text = "  nothing to change on the host\n";
+  if (!candidate.note.empty()) text += "  note: " + candidate.note + "\n";
+  return without_new_uuid(plan, text);
 }
 
 ordered_json plan_json(const Plan& plan) {
   auto steps = ordered_json::array();
   for (const auto& step : plan.steps) {
-    steps.push_back({{"kind", kind(step)}, {"fields", fields(step)}, {"description", describe(step)}});
+    auto shown = fields(step);
+    for (auto& [key, value] : shown) value = without_new_uuid(plan, value);
+    steps.push_back({{"kind", kind(step)}, {"fields", shown}, {"description", without_new_uuid(plan, describe(step))}});
   }
   auto devices = ordered_json::array();
-  for (const auto& device : plan.devices) devices.push_back(device.device);
+  for (const auto& device : plan.devices) devices.push_back(without_new_uuid(plan, device.device));
   return {{"surface", hypervisors::name(plan.attachment.surface)},
-          {"device", device_of(plan.attachment)},
+          {"device", without_new_uuid(plan, device_of(plan.attachment))},
           {"steps", steps},
           {"leases", devices}};
 }
@@ -60,6 +78,7 @@ ordered_json candidates_json(const Resolution& resolution) {
                        {"isolation", name(candidate.isolation)}};
     if (candidate.accepted()) {
       entry["plan"] = plan_json(candidate.plan);
+      if (!candidate.note.empty()) entry["note"] = candidate.note;
     } else {
       entry["reason"] = {{"code", candidate.code}, {"fact", candidate.fact}, {"remedy", candidate.remedy}};
     }
@@ -120,7 +139,7 @@ std::string render_resolution(const std::string& selector, const Target& target,
   }
   std::string text = selector + " for " + target_text(target) + "\n" + table(folded(rows, 2), "  ");
   if (const auto* granted = resolution.granted()) {
-    text += "plan:\n" + plan_text(granted->plan);
+    text += "plan:\n" + plan_text(*granted);
   } else {
     text += "hint: " + refusal(resolution).hint + "\n";
   }
@@ -130,13 +149,17 @@ std::string render_resolution(const std::string& selector, const Target& target,
 std::string render_plans(const std::vector<PlannedLease>& plans, Format format) {
   if (format == Format::kJson) {
     auto array = ordered_json::array();
-    for (const auto& planned : plans) array.push_back(plan_json(planned.plan));
+    for (const auto& planned : plans) {
+      array.push_back(plan_json(planned.plan));
+      if (const auto& note = planned.resolution.granted()->note; !note.empty()) array.back()["note"] = note;
+    }
     return document({{"dry_run", true}, {"plans", array}});
   }
   std::string text;
   for (const auto& planned : plans) {
     text += "would lease " + planned.resolution.granted()->slice + ", surface " +
-            std::string(hypervisors::name(planned.plan.attachment.surface)) + ":\n" + plan_text(planned.plan);
+            std::string(hypervisors::name(planned.plan.attachment.surface)) + ":\n" +
+            plan_text(*planned.resolution.granted());
   }
   return text + "dry run: nothing was changed\n";
 }

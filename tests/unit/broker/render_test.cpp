@@ -38,6 +38,7 @@ TEST(RenderResolution, GrantedAsATable) {
   possible  vendor-vf  0000:41:00.5  hardware   -     MIG-00000000-0000-5000-8000-000000000003 as GRID A100D-1-10C
 plan:
   1. assign vGPU type 699 to VF 0000:41:00.4
+  note: the driver picks one of 2 free GPU instances of 1g.10gb; should it not be GI 3, that is undone and refused
 )");
 }
 
@@ -77,7 +78,8 @@ TEST(RenderResolution, GrantedAsJson) {
                  "fields": {"gpu_instance_id": "3", "type": "699", "vf": "0000:41:00.4"},
                  "description": "assign vGPU type 699 to VF 0000:41:00.4"}],
       "leases": ["pci:0000:41:00.4", "gpu-instance:0000:41:00.0/3"]
-    }
+    },
+    "note": "the driver picks one of 2 free GPU instances of 1g.10gb; should it not be GI 3, that is undone and refused"
   })"));
   EXPECT_EQ(object["candidates"][1].at("verdict"), "possible");
 }
@@ -111,14 +113,41 @@ TEST(RenderResolution, CandidateWithoutASurfaceSaysSo) {
 TEST(RenderPlans, SayWhatWouldBeDoneAndThatNothingWas) {
   const auto resolution = granted();
   const auto text = render_plans({{resolution, resolution.granted()->plan}}, Format::kTable);
-  EXPECT_EQ(text,
-            "would lease MIG-00000000-0000-5000-8000-000000000003 as GRID A100D-1-10C, surface vendor-vf:\n"
-            "  1. assign vGPU type 699 to VF 0000:41:00.4\n"
-            "dry run: nothing was changed\n");
+  EXPECT_EQ(
+      text,
+      "would lease MIG-00000000-0000-5000-8000-000000000003 as GRID A100D-1-10C, surface vendor-vf:\n"
+      "  1. assign vGPU type 699 to VF 0000:41:00.4\n"
+      "  note: the driver picks one of 2 free GPU instances of 1g.10gb; should it not be GI 3, that is undone and "
+      "refused\n"
+      "dry run: nothing was changed\n");
   const auto object = json::parse(render_plans({{resolution, resolution.granted()->plan}}, Format::kJson));
   EXPECT_EQ(object.at("schema"), "slicebroker/1");
   EXPECT_EQ(object.at("dry_run"), true);
   EXPECT_EQ(object.at("plans").at(0).at("device"), "0000:41:00.4");
+  EXPECT_THAT(object["plans"][0].at("note").get<std::string>(), HasSubstr("one of 2 free"));
+}
+
+// attach draws another one.
+TEST(RenderPlans, NameNoUuidOfAMediatedDeviceToBeMade) {
+  const auto resolution = resolve(test::mdev_host(), {}, test::request("profile=1g.10gb")).value();
+  const std::vector<PlannedLease> plans{{resolution, resolution.granted()->plan}};
+  EXPECT_THAT(render_plans(plans, Format::kTable), HasSubstr("create mdev new UUID of type nvidia-699"));
+  const auto plan = json::parse(render_plans(plans, Format::kJson)).at("plans").at(0);
+  EXPECT_EQ(plan.at("device"), "new UUID");
+  EXPECT_EQ(plan.at("leases").at(0), "mdev:new UUID");
+  EXPECT_EQ(plan.at("steps").at(0).at("fields").at("uuid"), "new UUID");
+  for (const auto format : {Format::kTable, Format::kJson}) {
+    EXPECT_THAT(render_plans(plans, format), testing::Not(HasSubstr(test::kFreshMdev)));
+    EXPECT_THAT(render_resolution("profile=1g.10gb", kLibvirt, resolution, format),
+                testing::Not(HasSubstr(test::kFreshMdev)));
+  }
+}
+
+TEST(RenderPlans, NameTheUuidOfAMediatedDeviceThatExists) {
+  auto host = test::mdev_host();
+  test::add_mdev(host, test::kVf0, "nvidia-468", {});
+  const auto resolution = resolve(host, {}, test::request("mdev=" + test::kMdev)).value();
+  EXPECT_THAT(render_plans({{resolution, resolution.granted()->plan}}, Format::kJson), HasSubstr(test::kMdev));
 }
 
 Lease attached_lease() {
