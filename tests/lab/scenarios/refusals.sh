@@ -42,9 +42,9 @@ run slicebroker attach libvirt:web1 "mdev=$uuid"
 refused 4 HELD_BY_PROCESS "pid $holder (sleep)"
 kill "$holder"; wait "$holder" || true
 
-step "the only GPU instance of the profile is taken: no capacity"
+step "the only GPU instance of the profile is taken: by what is named"
 run slicebroker attach libvirt:web1 profile=2g.20gb
-refused 4 NO_CAPACITY
+refused 4 GPU_INSTANCES_TAKEN "$uuid"
 
 step "the slice is used by a vGPU that slicebroker did not make"
 run slicebroker attach libvirt:web1 "$mig_a"
@@ -54,7 +54,7 @@ host_state >/run/before
 
 step "a profile without a GPU instance"
 run slicebroker attach libvirt:web1 profile=7g.80gb
-refused 5 NO_GPU_INSTANCE "nvidia-smi mig -cgi"
+refused 5 NO_GPU_INSTANCE "nvidia-smi mig -i $GPU_A -cgi 7g.80gb -C"
 
 step "an unknown type is an error, never something else; the known ones are named"
 run slicebroker attach libvirt:web1 type=nvidia-9999
@@ -66,7 +66,7 @@ refused 3 "$mig_a"
 
 step "a MIG slice that no virtual function can carry, without fallback"
 run slicebroker attach libvirt:web1 "$mig_b" --fallback none
-refused 5 MIG_NOT_SURFACED
+refused 5 VGPU_DRIVER_ABSENT
 
 step "an address that is no GPU, and one that is nothing"
 run slicebroker attach libvirt:web1 "gpu=$PLAIN_NIC"
