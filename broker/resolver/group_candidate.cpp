@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A whole function with its IOMMU group on vfio-pci or a variant of it: the surfaces gpu and vf.
 #include <algorithm>
+#include <utility>
 
 #include "broker/resolver/context.h"
 #include "vfio/base/text.h"
@@ -72,6 +73,19 @@ std::string blockers_text(const Context& context, const std::vector<const PciFun
   return join(texts, ", ");
 }
 
+// vGPUs that only NVML knows of: more run than sysfs shows.
+bool has_hidden_vgpu(const Context& context, const PciFunction& function) {
+  const auto* gpu = context.inventory.find_nvidia_gpu(function.address);
+  if (gpu == nullptr) return false;
+  const auto ours = [&](const PciAddress& address) { return context.inventory.gpu_of(address) == function.address; };
+  const auto& mdevs = context.inventory.mdevs;
+  const auto& vfs = context.inventory.vendor_vfs;
+  const auto shown =
+      std::count_if(mdevs.begin(), mdevs.end(), [&](const auto& mdev) { return mdev.parent && ours(*mdev.parent); }) +
+      std::count_if(vfs.begin(), vfs.end(), [&](const auto& vf) { return vf.current_type != 0 && ours(vf.address); });
+  return std::cmp_greater(gpu->active_vgpus.size(), shown);
+}
+
 // Everything of this GPU that is in use: leases of its slices, vGPUs of others on its VFs.
 std::string slices_in_use(const Context& context, const PciFunction& function) {
   std::vector<std::string> texts;
@@ -91,6 +105,7 @@ std::string slices_in_use(const Context& context, const PciFunction& function) {
       texts.push_back("VF " + vf.address.to_string() + " carries vGPU type " + std::to_string(vf.current_type));
     }
   }
+  if (has_hidden_vgpu(context, function)) texts.push_back("NVML lists a vGPU on it that sysfs does not show");
   return join(texts, ", ");
 }
 

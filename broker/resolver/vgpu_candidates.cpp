@@ -233,7 +233,9 @@ Result<std::vector<Candidate>> resolve_type(const Context& context, const TypeSe
   std::move(others.begin(), others.end(), std::back_inserter(candidates));
   if (!candidates.empty()) return candidates;
   auto names = known;
-  for (const auto& offer : offers) add_once(names, offer.type_id);
+  for (const auto& offer : offers) {
+    add_once(names, offer.type_number != 0 ? "nvidia-" + std::to_string(offer.type_number) : offer.type_id);
+  }
   return fail(names_nothing("type=" + selector.name, "no device of this host offers such a vGPU type",
                             hint_for(selector.name, names, known_names(known))));
 }

@@ -108,6 +108,14 @@ std::vector<ResolverCase> group_cases() {
        {},
        gpu,
        not_idle},
+      {"vGPU that only NVML knows of",
+       with(mig_gpu(),
+            [](Inventory& host) {
+              host.nvidia->gpus[0].active_vgpus = {{699, 3, {}}};
+            }),
+       {},
+       gpu,
+       not_idle},
       {"process on the host uses it",
        with(plain_gpu(),
             [](Inventory& host) {

@@ -174,6 +174,7 @@ TEST(Remedy, OfAMistypedNameIsTheOneThatWasMeant) {
       {"type by name", test::vendor_host(), "type=GRID A100D-1-10", "GRID A100D-1-10C"},
       {"type by id", test::mdev_host(), "type=nvidia-466", "nvidia-468"},
       {"mdev", with_mdev, "mdev=7f1c2d3e-0000-5000-8000-00000000000a", test::kMdev},
+      {"type by id, of a vendor VF", test::vendor_host(), "type=nvidia-466", "nvidia-468"},
       {"VF", test::vendor_host(), "vf=41:00.6", "0000:41:00.4"},
       {"GPU", test::vendor_host(), "gpu=14:00.0", "0000:41:00.0"},
       {"GPU UUID", test::vendor_host(), "gpu=GPU-baaaaaaa-0000-1111-2222-333333333333", test::kGpuUuid},
