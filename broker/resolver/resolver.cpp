@@ -175,7 +175,7 @@ void suggest_fallback(const Request& request, std::vector<Candidate>& candidates
   if (request.fallback != Fallback::kNone || !is_slice(request.selector)) return;
   for (auto& candidate : candidates) {
     if (candidate.accepted() || candidate.reason->reason_class != ReasonClass::kNotSurfaced) continue;
-    candidate.remedy += ", or take the whole GPU for it: --fallback gpu";
+    candidate.remedy += "; or take the whole GPU for it: --fallback gpu";
   }
 }
 
