@@ -44,6 +44,7 @@ GPU_C_AUDIO=$(behind 13 1)
 GPU_C_OTHER=$(behind 13 2)
 PLAIN_NIC=$(behind 10 0)
 PLAIN_BRIDGED=${bridged[0]##*/}
+PLAIN_SRIOV=$(behind 15 0)
 export SLICEBROKER_NVML=/lab/artifacts/libnvidia-ml.so.1
 ENV
 
@@ -51,7 +52,7 @@ if [[ $udev ]]; then /lib/systemd/systemd-udevd --daemon; fi
 modprobe -a vfio vfio_iommu_type1 vfio-pci mdev
 # Before e1000e and nvme, so that those never see the functions that pose as GPUs.
 insmod /lab/artifacts/nvidia.ko lab=1 framework="$framework" gpus="$gpu_a=a100,$gpu_b=h100,$gpu_c=rtx4090" "${options[@]}"
-modprobe e1000e
+modprobe -a e1000e nvme
 mkdir -p /usr/lib/nvidia
 ln -sf "$lab_dir/sriov-manage" /usr/lib/nvidia/sriov-manage
 

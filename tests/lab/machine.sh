@@ -6,8 +6,10 @@
 #   0x10  a plain network card                        0x13  multifunction: three functions share one IOMMU group
 #   0x11  an NVMe controller alone in its group       0x14  an NVMe controller with 4 SR-IOV virtual functions
 #   0x12  a PCI bridge with a device behind it: one group of two
+#   0x15  another NVMe controller with 4 SR-IOV virtual functions, which stays what it is
 machine_arguments() { # sets $qemu
     local port kernel=$cache/kernel/${kernels[0]} artifacts=$1 run=$2
+    local sriov=sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=14,msix_qsize=16
     qemu=(
         # One CPU: with two, one of about 25 guest boots ended in "Oops: int3" inside KVM, as if an emulated CPU had run a
         # breakpoint that the other had put into kernel code for a moment and taken out again. None since, and on a
@@ -28,7 +30,7 @@ machine_arguments() { # sets $qemu
         -virtfs "local,path=$repo_dir,security_model=none,mount_tag=repo,multidevs=remap,readonly=on"
         -virtfs "local,path=$artifacts,security_model=none,mount_tag=artifacts,multidevs=remap,readonly=on"
     )
-    for port in 0 1 2 3 4; do
+    for port in 0 1 2 3 4 5; do
         qemu+=(-device "pcie-root-port,id=rp$port,chassis=$port,slot=$port,bus=pcie.0,addr=0x1$port")
     done
     qemu+=(
@@ -36,8 +38,8 @@ machine_arguments() { # sets $qemu
         -drive 'if=none,id=null1,driver=null-co,size=64M' -device nvme,serial=b,bus=rp1,drive=null1
         -device pcie-pci-bridge,id=bridge,bus=rp2 -device edu,bus=bridge,addr=1
         -device e1000e,bus=rp3,addr=0.0,multifunction=on -device e1000e,bus=rp3,addr=0.1 -device pci-testdev,bus=rp3,addr=0.2
-        -device nvme-subsys,id=subsys
-        -device 'nvme,serial=a,bus=rp4,subsys=subsys,sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=14,msix_qsize=16'
+        -device nvme-subsys,id=subsys4 -device "nvme,serial=a,bus=rp4,subsys=subsys4,$sriov"
+        -device nvme-subsys,id=subsys5 -device "nvme,serial=c,bus=rp5,subsys=subsys5,$sriov"
     )
 }
 
