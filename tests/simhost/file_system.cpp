@@ -215,18 +215,20 @@ int FileSystem::open_device(OpenFile& file, pid_t pid) {
 
 OrErrno<std::string> FileSystem::show(const OpenFile& file, pid_t pid) {
   OrErrno<std::string> text;
+  const auto caller = host_.make_caller(pid);
   const auto effect = [&] {
     const bool device = is_below(file.path, "dev");
     if (file.node->removed) {
       text = tl::unexpected(ENODEV);
     } else if (!file.node->file.show) {
       text = tl::unexpected(device ? EINVAL : EIO);
+    } else if (const int error = file.node->file.before_show ? file.node->file.before_show(*caller) : 0; error != 0) {
+      text = tl::unexpected(error);
     } else {
       text = file.node->file.show();
     }
     return text ? 0 : text.error();
   };
-  const auto caller = host_.make_caller(pid);
   const int result = is_kernels(file.path) ? host_.perform(OperationKind::kRead, file.path, *caller, effect) : effect();
   if (result != 0) return tl::unexpected(result);
   return text;

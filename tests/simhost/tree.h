@@ -32,7 +32,8 @@ using Text = tl::expected<std::string, int>;  // or an errno
 // nodes are regular files whose open and close the model sees.
 struct File {
   mode_t mode = 0444;
-  std::function<Text()> show = {};  // none: not readable
+  std::function<Text()> show = {};               // none: not readable
+  std::function<int(Caller&)> before_show = {};  // may wait for whoever keeps it from being shown; 0 or an errno
   // 0 or an errno; none with a mode that allows writing: a write that is not modelled, which fails the test
   std::function<int(std::string_view value, Caller&)> store = {};
   std::function<int(Caller&)> open = {};    // device nodes: 0 or an errno

@@ -249,6 +249,10 @@ void add_other_vendors(std::vector<Board>& boards) {
   nvme.vf_offset = 1;
   nvme.reset_methods = "flr bus";
   boards.push_back(nvme);
+  auto lab_nvme = other("lab-nvme", 0x1b36, 0x0010, 0x010802, "nvme");
+  lab_nvme.vf_total = 4;
+  lab_nvme.vf_offset = 1;
+  boards.push_back(lab_nvme);
   boards.push_back(other("audio", kIntel, 0xa348, 0x040300, "snd_hda_intel"));
   boards.push_back(other("test-device", 0x1b36, 0x0005, 0x00ff00, ""));
   auto edu = other("edu", 0x1234, 0x11e8, 0x00ff00, "");

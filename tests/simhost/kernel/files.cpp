@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 
 #include "tests/simhost/kernel/machine.h"
@@ -107,9 +108,21 @@ Guard::~Guard() {
   if (taken_) lock_.taken = false;
 }
 
+File locked(File file, Lock& lock) {
+  auto* l = &lock;
+  file.before_show = [l](Caller& caller) { return Guard(*l, caller).taken() ? 0 : EINTR; };
+  return file;
+}
+
 Function* Machine::find_function(std::string_view bdf) const {
   const auto at = functions.find(std::string(bdf));
   return at == functions.end() ? nullptr : at->second;
+}
+
+bool Machine::kernel_at_least(unsigned major, unsigned minor) const {
+  unsigned its_major = 0, its_minor = 0;
+  if (std::sscanf(kernel.c_str(), "%u.%u", &its_major, &its_minor) != 2) return false;
+  return its_major > major || (its_major == major && its_minor >= minor);
 }
 
 }  // namespace slicebroker::simhost::model

@@ -135,6 +135,13 @@ Driver nvidia_driver(const Machine& machine) {
   return driver;
 }
 
+// Leaves its VFs where they are when it goes.
+Driver nvme_driver() {
+  Driver driver = plain("nvme", "nvme", {-1, -1, 0x010802, 0xffffff});
+  driver.configure_sriov = configure_sriov_simply;
+  return driver;
+}
+
 }  // namespace
 
 std::vector<Driver> known_drivers(const Machine& machine) {
@@ -161,7 +168,7 @@ std::vector<Driver> known_drivers(const Machine& machine) {
           vfio("vfio-pci", "vfio_pci"),
           nvidia_driver(machine),
           graphics("xe", {0x8086, 0x56c0}),
-          with_sriov(plain("nvme", "nvme", {-1, -1, 0x010802, 0xffffff})),
+          nvme_driver(),
           plain("e1000e", "e1000e", {0x8086, 0x10d3}),
           plain("snd_hda_intel", "snd_hda_intel", {-1, -1, 0x040300, kWholeClass}),
           plain("xhci_hcd", "xhci_pci", {-1, -1, 0x0c0330, 0xffffff}),

@@ -175,6 +175,7 @@ struct Machine {
   std::map<unsigned, std::string> nvswitches;  // N of /dev/nvidia-nvswitchN: address
 
   Function* find_function(std::string_view bdf) const;
+  bool kernel_at_least(unsigned major, unsigned minor) const;
 };
 
 // --- files -------------------------------------------------------------------------------------------------------
@@ -193,6 +194,8 @@ std::optional<bool> read_bool(std::string_view text);
 std::string_view without_newline(std::string_view text);
 // The relative link from `link` to `target`, both below the root, as sysfs makes them.
 std::string relative_link(const std::string& link, const std::string& target);
+// With device_lock() taken meanwhile, as some attributes of a device are shown.
+File locked(File file, Lock& lock);
 void link_to(Machine& machine, const std::string& link, const std::string& target);
 void remove_if_there(Machine& machine, const std::string& path);
 std::string hex(unsigned long value, unsigned digits);

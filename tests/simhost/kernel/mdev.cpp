@@ -81,12 +81,15 @@ void show_mdev(Machine& machine, Mdev& mdev) {
                 }));
 }
 
+// What device_del() takes away before the driver is asked to let go, which may wait: all but the bare directory, and
+// what VFIO has in it.
 void hide_mdev(Machine& machine, Mdev& mdev) {
   machine.tree.remove(kBus + "/devices/" + mdev.uuid);
   machine.tree.remove(kBus + "/drivers/" + mdev.driver + "/" + mdev.uuid);
   machine.tree.remove(type_directory(mdev) + "/devices/" + mdev.uuid);
-  machine.tree.remove(mdev.directory);
-  machine.mdevs.erase(mdev.uuid);
+  for (const auto& name : machine.tree.list(mdev.directory)) {
+    if (name != "iommu_group" && name != "vfio-dev") machine.tree.remove(mdev.directory + "/" + name);
+  }
 }
 
 }  // namespace
@@ -140,12 +143,13 @@ int create_mdev(Machine& machine, Function& function, const std::string& type_na
 int remove_mdev(Machine& machine, Mdev& mdev, Caller& caller) {
   if (mdev.going) return caller.wait([&] { return !machine.mdevs.contains(mdev.uuid); }) ? 0 : EINTR;
   mdev.going = true;
-  remove_if_there(machine, mdev.directory + "/remove");
+  hide_mdev(machine, mdev);
   const auto group = machine.vfio_devices.at(mdev.vfio).group;
   if (const int error = unregister_vfio(machine, mdev.vfio, caller); error != 0) return error;
   machine.mdev_parents.at(mdev.parent->bdf).destroy(mdev);
   leave_group(machine, mdev.directory, group);
-  hide_mdev(machine, mdev);
+  machine.tree.remove(mdev.directory);
+  machine.mdevs.erase(mdev.uuid);
   return 0;
 }
 

@@ -49,18 +49,30 @@ std::string config(const Function& function) {
   return bytes;
 }
 
-int store_override(Function& function, std::string_view text, Caller& caller) {
+int store_override(Function& function, std::string_view text) {
   constexpr std::size_t kPage = 4096;
   if (text.size() >= kPage - 1) return EINVAL;
-  const auto name = text.substr(0, text.find('\n'));
-  Guard guard(function.lock, caller);
-  if (!guard.taken()) return EINTR;
+  const auto name = text.substr(0, text.find_first_of(std::string_view("\n\0", 2)));
   if (name.empty()) {
     function.driver_override.reset();
   } else {
     function.driver_override = name;
   }
   return 0;
+}
+
+// Kernels before it had a lock of its own take the device's: it can then neither be read nor written while an unbind
+// waits.
+File driver_override(const Machine& machine, Function& function) {
+  auto* f = &function;
+  const bool own_lock = machine.kernel_at_least(6, 12);
+  const auto store = [f, own_lock](std::string_view text, Caller& caller) {
+    if (own_lock) return store_override(*f, text);
+    const Guard guard(f->lock, caller);
+    return guard.taken() ? store_override(*f, text) : EINTR;
+  };
+  auto file = read_write([f] { return f->driver_override.value_or("(null)"); }, store);
+  return own_lock ? file : locked(file, f->lock);
 }
 
 int store_reset_methods(Function& function, std::string_view text) {
@@ -207,9 +219,7 @@ void add_function(Machine& machine, Function& function) {
   add_identity(machine, function);
   add_power(machine, function);
   add_reset(machine, function);
-  tree.add_file(directory + "/driver_override",
-                read_write([f] { return f->driver_override.value_or("(null)"); },
-                           [f](std::string_view text, Caller& caller) { return store_override(*f, text, caller); }));
+  tree.add_file(directory + "/driver_override", driver_override(machine, function));
   tree.add_file(directory + "/numa_node", unmodelled(std::to_string(f->numa_node)));
   auto enable = unmodelled("");
   enable.show = [f]() -> Text { return f->driver.empty() ? "0\n" : "1\n"; };
@@ -229,6 +239,8 @@ int remove_function(Machine& machine, Function& function, Caller& caller) {
   Guard guard(function.lock, caller);
   if (!guard.taken()) return EINTR;
   if (const int error = unbind_driver(machine, function, caller); error != 0) return error;
+  // Those that its driver left.
+  if (const int error = disable_vfs(machine, function, caller); error != 0) return error;
   if (function.group) leave_group(machine, function.directory, *function.group);
   function.group.reset();
   function.driver_override.reset();

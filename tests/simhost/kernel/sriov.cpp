@@ -85,10 +85,12 @@ void add_sriov_files(Machine& machine, Function& function) {
   tree.add_text(path + "stride", std::to_string(f->board->vf_stride));
   tree.add_text(path + "vf_device", hex(f->board->vf_device != 0 ? f->board->vf_device : f->device, 4));
   tree.add_text(path + "vf_total_msix", "0");
-  tree.add_file(path + "numvfs", read_write([f] { return std::to_string(f->vf_count); },
-                                            [m, f](std::string_view text, Caller& caller) {
-                                              return store_numvfs(*m, *f, text, caller);
-                                            }));
+  // Nobody sees a number that is about to change.
+  tree.add_file(
+      path + "numvfs",
+      locked(read_write([f] { return std::to_string(f->vf_count); },
+                        [m, f](std::string_view text, Caller& caller) { return store_numvfs(*m, *f, text, caller); }),
+             f->lock));
   tree.add_file(path + "drivers_autoprobe", read_write([f] { return f->vf_autoprobe ? "1" : "0"; },
                                                        [f](std::string_view text, Caller&) {
                                                          const auto on = read_bool(text);

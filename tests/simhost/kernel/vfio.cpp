@@ -78,6 +78,12 @@ void add_device_node(Machine& machine, const std::string& name) {
   machine.tree.add_file("dev/vfio/devices/" + name, node);
 }
 
+void hide_device(Machine& machine, const VfioDevice& device) {
+  machine.tree.remove(device.directory + "/vfio-dev");
+  machine.tree.remove("sys/class/vfio-dev/" + device.name);
+  if (machine.iommufd) machine.tree.remove("dev/vfio/devices/" + device.name);
+}
+
 }  // namespace
 
 void add_vfio(Machine& machine) {
@@ -111,14 +117,15 @@ int register_vfio(Machine& machine, const std::string& directory, unsigned group
   return 0;
 }
 
+// Since 6.6 the device itself goes before its users are waited for: vfio_unregister_group_dev().
 int unregister_vfio(Machine& machine, std::string& name, Caller& caller) {
   if (name.empty()) return 0;
+  const bool early = machine.kernel_at_least(6, 6);
+  const auto device = machine.vfio_devices.at(name);
+  if (early) hide_device(machine, device);
   const auto free = [&] { return !is_open(machine, name); };
   if (!free() && !caller.wait(free)) return EINTR;
-  const auto device = machine.vfio_devices.at(name);
-  machine.tree.remove(device.directory + "/vfio-dev");
-  machine.tree.remove("sys/class/vfio-dev/" + name);
-  if (machine.iommufd) machine.tree.remove("dev/vfio/devices/" + name);
+  if (!early) hide_device(machine, device);
   machine.vfio_devices.erase(name);
   if (!has_devices(machine, device.group)) remove_group_node(machine, device.group);
   name.clear();

@@ -255,9 +255,9 @@ const Case kNvidia[] = {
       read pci/0000:06:00.1/nvidia/current_vgpu_type = 700
       read pci/0000:06:00.1/nvidia/gpu_instance_id = 5
       read pci/0000:06:00.2/nvidia/creatable_vgpu_types = ID    : vGPU Name
-      open /dev/vfio/11 = 0
+      open /dev/vfio/13 = 0
       write pci/0000:06:00.1/nvidia/current_vgpu_type 0 = EBUSY
-      close /dev/vfio/11
+      close /dev/vfio/13
       write pci/0000:06:00.1/nvidia/current_vgpu_type 0 = 0
       read pci/0000:06:00.1/nvidia/current_vgpu_type = 0)"},
     {"SpentVf", "lab-vfio", R"(
