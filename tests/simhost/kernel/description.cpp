@@ -5,20 +5,12 @@
 #include <cstring>
 #include <map>
 
-#include "tests/simhost/kernel/kernel.h"
-#include "tests/simhost/kernel/machine.h"
+#include "tests/simhost/kernel/command.h"
 #include "tests/simhost/kernel/nvidia/gpu.h"
 #include "tests/simhost/kernel/words.h"
 
-namespace slicebroker::simhost {
-namespace model {
+namespace slicebroker::simhost::model {
 namespace {
-
-class AtBoot : public Caller {
- public:
-  pid_t pid() const override { return 1; }
-  bool wait(const std::function<bool()>& done) override { return done(); }
-};
 
 struct Host {
   Machine& machine;
@@ -27,10 +19,6 @@ struct Host {
   std::set<std::string> unprobed = {};  // addresses
   std::set<std::string> with_mig = {};  // addresses whose GPU kept MIG mode over the reboot
 };
-
-Outcome bad(std::string what) {
-  return tl::unexpected(std::move(what));
-}
 
 // --- settings -------------------------------------------------------------------------------------------------
 
@@ -188,7 +176,7 @@ Outcome read_hardware(Host& host, const std::string& line) {
 }
 
 void probe_hardware(Host& host) {
-  AtBoot caller;
+  Impatient caller;
   auto& machine = host.machine;
   for (auto& driver : known_drivers(machine)) {
     if (host.loaded.contains(driver.name) && !host.without.contains(driver.name)) add_driver(machine, driver);
@@ -268,36 +256,10 @@ Outcome read_line(Host& host, const std::string& line, Part& part) {
   return run_line(host.machine, line);
 }
 
-// Its machine never moves: every file of the tree points at it.
-class SimulatedKernel : public Kernel {
- public:
-  SimulatedKernel(Tree& tree, Processes& processes) : machine_(tree, processes) {}
+}  // namespace
 
-  tl::expected<void, std::string> command(std::string_view line) override {
-    return run_command(machine_, std::string(line));
-  }
-
-  // Puts a count of boots, for another boot_id, and the GPUs that keep MIG mode in front, in place of earlier ones.
-  std::string after_reboot(std::string_view description) const override {
-    std::string text = "boots " + std::to_string(machine_.boots + 1) + "\n";
-    for (const auto& [bdf, function] : machine_.functions) {
-      const bool persists = function->gpu && function->board->mig_mode_is_persistent;
-      if (persists && function->gpu->mig_mode) text += "remembers-mig " + bdf + "\n";
-    }
-    std::istringstream lines{std::string(description)};
-    for (std::string line; std::getline(lines, line);) {
-      if (!line.starts_with("boots ") && !line.starts_with("remembers-mig ")) text += line + "\n";
-    }
-    return text;
-  }
-
-  Machine& machine() { return machine_; }
-
- private:
-  Machine machine_;
-};
-
-Outcome read_host(Host& host, std::string_view description) {
+Outcome read_host(Machine& machine, std::string_view description) {
+  Host host{machine};
   Part part = Part::kSettings;
   std::istringstream lines{std::string(description)};
   std::string line;
@@ -312,15 +274,4 @@ Outcome read_host(Host& host, std::string_view description) {
   return {};
 }
 
-}  // namespace
-}  // namespace model
-
-tl::expected<std::unique_ptr<Kernel>, std::string> boot(std::string_view description, Tree& tree,
-                                                        Processes& processes) {
-  auto kernel = std::make_unique<model::SimulatedKernel>(tree, processes);
-  model::Host host{kernel->machine()};
-  if (const auto outcome = model::read_host(host, description); !outcome) return tl::unexpected(outcome.error());
-  return kernel;
-}
-
-}  // namespace slicebroker::simhost
+}  // namespace slicebroker::simhost::model

@@ -3,7 +3,7 @@
 // functions that return int return 0 or one.
 //
 //   boards         what hardware is: data
-//   description    a host file, line by line; command: what its last part and the control file do
+//   boot, description    a host file, line by line; command: what its last part and the control file do
 //   files          attributes, and how the kernel reads numbers
 //   pci, iommu     functions, bridges and their links; groups
 //   drivers        binding; known_drivers: which drivers there are
@@ -278,6 +278,8 @@ int remove_mdev(Machine& machine, Mdev& mdev, Caller& caller);
 
 using Outcome = tl::expected<void, std::string>;
 
+// A whole host file.
+Outcome read_host(Machine& machine, std::string_view description);
 // One line: what changes a host from outside. command.cpp has the list.
 Outcome run_command(Machine& machine, const std::string& line);
 

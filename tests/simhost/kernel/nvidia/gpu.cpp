@@ -97,11 +97,13 @@ Function::~Function() = default;
 Mdev::Mdev() = default;
 Mdev::~Mdev() = default;
 
-// Two rounds of FNV-1a: nothing more is asked of it than to tell seeds apart.
+// Two rounds of FNV-1a, mixed as MurmurHash3 ends: nothing more is asked of it than to tell seeds apart.
 std::string derived_uuid(std::string_view seed) {
   const auto hash = [seed](std::uint64_t value) {
     for (const char c : seed) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-    return hex(value ^ value >> 29U, 16);
+    value = (value ^ value >> 33U) * 0xff51afd7ed558ccdU;
+    value = (value ^ value >> 33U) * 0xc4ceb9fe1a85ec53U;
+    return hex(value ^ value >> 33U, 16);
   };
   const auto high = hash(0xcbf29ce484222325U);
   const auto low = hash(0x84222325cbf29ce4U);
