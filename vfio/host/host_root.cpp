@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,11 +21,20 @@
 namespace slicebroker::vfio {
 namespace {
 
+// A ".." on the way, which every link in sysfs has, is answered with EAGAIN where a mount or rename anywhere on the
+// machine came in between (openat2(2)); a VM host mounts often, and tries are cheap.
 int open_in_root(int root, const char* path, int flags) {
+  constexpr int kMostTries = 10'000;
   open_how how{};
   how.flags = static_cast<decltype(how.flags)>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_IN_ROOT;
-  return static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+  int fd = -1;
+  for (int tries = 0; tries < kMostTries; ++tries) {
+    fd = static_cast<int>(syscall(SYS_openat2, root, path, &how, sizeof how));
+    if (fd >= 0 || errno != EAGAIN) break;
+    ::sched_yield();
+  }
+  return fd;
 }
 
 // One write(2) of the whole value; 0 or an errno. Async-signal-safe: it also runs in a forked child.

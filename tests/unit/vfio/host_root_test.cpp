@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <thread>
 
 #include "tests/unit/check.h"
@@ -225,6 +227,29 @@ TEST(HostRoot, SlowWriteWithinTheDeadlineSucceeds) {
   kernel.join();
   EXPECT_TRUE(ok(written));
   EXPECT_EQ(got, "0000:41:00.0");
+}
+
+// Any rename on the machine makes openat2 give up on a path with "..".
+TEST(HostRoot, LinksAreReadWhileOthersRename) {
+  const FixtureHost fixture;
+  fixture.write("sys/devices/a/driver_name", "nvidia\n");
+  fixture.link("sys/bus/b", "../devices/../devices/a");
+  const FixtureHost other;
+  other.make_directory("one");
+  std::atomic<bool> ended = false;
+  std::thread renamer([&] {
+    const std::string one = other.directory() + "/one", two = other.directory() + "/two";
+    while (!ended) {
+      ::rename(one.c_str(), two.c_str());
+      ::rename(two.c_str(), one.c_str());
+    }
+  });
+  const auto root = fixture.root();
+  int failures = 0;
+  for (int i = 0; i < 20'000; ++i) failures += root.read_attr("sys/bus/b/driver_name") ? 0 : 1;
+  ended = true;
+  renamer.join();
+  EXPECT_EQ(failures, 0);
 }
 
 TEST(HostRoot, DisplayIsThePathThatAPersonCanOpen) {
