@@ -2,6 +2,7 @@
 // Which surface of which vendor each hypervisor version can really give to a guest: data, with sources.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -11,7 +12,13 @@
 
 namespace slicebroker::hypervisors {
 
-enum class Vendor { kAny, kNvidia };
+// Whose GPU a row is about. NVIDIA's Grace superchips are NVIDIA's too: what no row says of them alone, NVIDIA's rows
+// do.
+enum class Vendor { kAny, kNvidia, kNvidiaGrace };
+
+// By PCI vendor and device id. kAny: of nobody for whom there are rows (AMD, Intel ...).
+Vendor vendor_of(std::uint16_t vendor, std::uint16_t device);
+std::string_view name(Vendor vendor);  // "any", "NVIDIA", "NVIDIA Grace"
 
 // One row: for versions since <= v < until of this hypervisor, this surface of this vendor is supported or not.
 struct CompatibilityRow {
@@ -32,5 +39,17 @@ std::span<const CompatibilityRow> compatibility_table();
 // Pure; touches nothing. Every (hypervisor, surface, vendor) has a row, which a test proves.
 const CompatibilityRow& compatibility(HypervisorKind hypervisor, std::optional<Version> version, Surface surface,
                                       Vendor vendor);
+
+// What no row can tell, because more decides than hypervisor, version, surface and vendor: the adapter refuses it
+// itself.
+struct AdapterRefusal {
+  HypervisorKind hypervisor;
+  Surface surface;
+  std::string_view when;
+  std::string_view reason;
+  std::string_view explanation;
+  std::string_view source;
+};
+std::span<const AdapterRefusal> adapter_refusals();
 
 }  // namespace slicebroker::hypervisors
