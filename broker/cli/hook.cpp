@@ -51,7 +51,9 @@ Result<Output> hook(const Session& session, const Arguments& arguments) {
   constexpr std::string_view kNamespace = "urn:slicebroker:";
   if (!domain && xml.find(kNamespace) == std::string::npos) return Output{};
   if (!domain) return fail(caused_by("read the domain", arguments.domain, domain.error()));
-  SLICEBROKER_TRY(auto broker, session.broker(kLettingGo));
+  // The policy bounds what a domain of ours is given; without it others start, and what is held is given back.
+  const bool gives = arguments.operation == "prepare" && !domain->requests.empty();
+  SLICEBROKER_TRY(auto broker, gives ? session.broker(kLettingGo) : session.broker_without_policy(kLettingGo));
   auto done = (broker.*work)(*domain);
   // `started` only notes what reconcile would find as well: no reason to end a guest that runs.
   if (!done && arguments.operation != "started") return fail(std::move(done).error());

@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   add_args(app, session);
   add_hook(app, session);
   add_reconcile(app, session);
+  add_policy(app, session);
   add_completion(app, session);
   try {
     app.parse(argc, argv);

@@ -8,7 +8,7 @@ namespace slicebroker::broker::cli {
 namespace {
 
 Result<Output> reconcile(const Session& session, bool dry_run) {
-  SLICEBROKER_TRY(auto broker, session.broker());
+  SLICEBROKER_TRY(auto broker, session.broker_without_policy());
   SLICEBROKER_TRY(const auto findings, broker.reconcile(dry_run ? DryRun::kYes : DryRun::kNo));
   const bool drift = std::any_of(findings.begin(), findings.end(), [](const auto& f) { return !f.resolved; });
   return Output{render_findings(findings, session.format()), drift ? exit_status(ErrorCode::kDrift) : 0};

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "broker/policy/policy_file.h"
 #include "broker/render/error.h"
 
 namespace slicebroker::broker::cli {
@@ -31,6 +32,10 @@ Session::Session(CLI::App& app) {
       ->envname("SLICEBROKER_STATE")
       ->capture_default_str()
       ->type_name("DIR");
+  app.add_option("--config", policy_file_,
+                 "the policy; without it " + std::string(kDefaultPolicyFile) + " if it is there")
+      ->envname("SLICEBROKER_CONFIG")
+      ->type_name("FILE");
   app.add_option("--nvml", nvml_, "NVIDIA's management library")
       ->envname("SLICEBROKER_NVML")
       ->capture_default_str()
@@ -46,7 +51,24 @@ Session::Session(CLI::App& app) {
   app.add_flag("-v,--verbose", verbose_, "say each step on stderr (a terminal gets them anyway)");
 }
 
+std::string Session::policy_file() const {
+  return policy_file_.empty() ? kDefaultPolicyFile : policy_file_;
+}
+
+Result<Policy> Session::policy() const {
+  return policy_file_.empty() ? find_policy(kDefaultPolicyFile) : read_policy(policy_file_);
+}
+
 Result<Broker> Session::broker(std::chrono::milliseconds detach_deadline) const {
+  SLICEBROKER_TRY(auto in_force, policy());
+  return make_broker(detach_deadline, std::move(in_force));
+}
+
+Result<Broker> Session::broker_without_policy(std::chrono::milliseconds detach_deadline) const {
+  return make_broker(detach_deadline, Policy{});
+}
+
+Result<Broker> Session::make_broker(std::chrono::milliseconds detach_deadline, Policy in_force) const {
   SLICEBROKER_TRY(auto root, vfio::HostRoot::open(root_));
   Environment environment{
       .host = vfio::Host{.root = std::move(root), .nvml_library = nvml_},
@@ -54,7 +76,8 @@ Result<Broker> Session::broker(std::chrono::milliseconds detach_deadline) const 
       .connect =
           [uri = libvirt_uri_](const hypervisors::VmReference& vm) { return hypervisors::make_hypervisor(vm, uri); },
       .listener = {},
-      .detach_deadline = detach_deadline};
+      .detach_deadline = detach_deadline,
+      .policy = std::move(in_force)};
   if (verbose_ || ::isatty(STDERR_FILENO) != 0) {
     environment.listener = [](const StepEvent& event) {
       std::cerr << "lease " << event.generation << ": " << event.step << ": " << name(event.state) << "\n";
@@ -111,12 +134,14 @@ void Session::report(const Error& error) {
 }
 
 void RequestArguments::add_to(CLI::App& command) {
-  command.add_option("--fallback", fallback, "what may stand in for a slice that exists and can't be surfaced")
-      ->check(CLI::IsMember({"none", "gpu"}))
-      ->capture_default_str();
-  command.add_option("--isolation", isolation, "the least isolation that will do")
-      ->check(CLI::IsMember({"any", "time-sliced", "hardware"}))
-      ->capture_default_str();
+  command
+      .add_option(
+          "--fallback", fallback,
+          "what may stand in for a slice that exists and can't be surfaced; gpu, unless the policy says otherwise")
+      ->check(CLI::IsMember({"none", "gpu"}));
+  command
+      .add_option("--isolation", isolation, "the least isolation that will do; any, unless the policy says otherwise")
+      ->check(CLI::IsMember({"any", "time-sliced", "hardware"}));
   command
       .add_option("--allow-group-member", group_members,
                   "function of the IOMMU group that may be taken from its host driver (repeatable)")
@@ -129,8 +154,8 @@ void RequestArguments::add_to(CLI::App& command) {
 Result<RequestOptions> RequestArguments::options() const {
   RequestOptions options;
   options.allow_nvswitch = allow_nvswitch;
-  options.fallback = parse_fallback(fallback).value_or(Fallback::kGpu);
-  options.isolation = parse_isolation(isolation).value_or(Isolation::kAny);
+  options.fallback = parse_fallback(fallback);
+  options.isolation = parse_isolation(isolation);
   for (const auto& text : group_members) {
     const auto address = PciAddress::parse(text);
     if (!address) return fail(usage("understand --allow-group-member", text, "a PCI address looks like 0000:41:00.1"));

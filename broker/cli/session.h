@@ -26,8 +26,16 @@ class Session {
   Format format() const { return output_ == "json" ? Format::kJson : Format::kTable; }
   int status() const { return status_; }
 
-  // The broker on the host and ledger that the options name. Errors: the root can't be opened.
-  Result<Broker> broker(std::chrono::milliseconds detach_deadline = std::chrono::seconds(30)) const;
+  // The broker on the host and ledger that the options name, under the policy. Errors: the root can't be opened, the
+  // policy is not in order.
+  Result<Broker> broker(std::chrono::milliseconds detach_deadline = kDetachDeadline) const;
+
+  // The same for what only looks or gives back: a policy that is not in order must not keep a device with its VM.
+  Result<Broker> broker_without_policy(std::chrono::milliseconds detach_deadline = kDetachDeadline) const;
+
+  // The policy in force: of the file that the options name, which must be there, or of the default file if it is.
+  Result<Policy> policy() const;
+  std::string policy_file() const;
 
   // The VM that an argument names; a socket's path is made absolute, so that a lease finds it from anywhere.
   static Result<hypervisors::VmReference> vm(const std::string& text);
@@ -42,8 +50,13 @@ class Session {
   void report(const Error& error);
 
  private:
+  static constexpr std::chrono::seconds kDetachDeadline{30};
+
+  Result<Broker> make_broker(std::chrono::milliseconds detach_deadline, Policy in_force) const;
+
   std::string root_ = "/";
   std::string state_ = "/var/lib/slicebroker";
+  std::string policy_file_;  // empty: the default one
   std::string nvml_ = "libnvidia-ml.so.1";
   std::string libvirt_uri_ = "qemu:///system";
   std::string output_ = "table";
@@ -53,8 +66,8 @@ class Session {
 
 // The options by which a request is qualified: --fallback, --isolation, --allow-group-member, --allow-nvswitch.
 struct RequestArguments {
-  std::string fallback = "gpu";
-  std::string isolation = "any";
+  std::string fallback;   // empty: as the policy's defaults say
+  std::string isolation;  // the same
   std::vector<std::string> group_members;
   bool allow_nvswitch = false;
 
@@ -90,6 +103,7 @@ void add_xml(CLI::App& app, Session& session);
 void add_args(CLI::App& app, Session& session);
 void add_hook(CLI::App& app, Session& session);
 void add_reconcile(CLI::App& app, Session& session);
+void add_policy(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 
 }  // namespace slicebroker::broker::cli

@@ -47,7 +47,7 @@ std::optional<std::string> show_mig(const vfio::Inventory& inventory, const std:
 Result<Output> show(const Session& session, const std::string& argument) {
   const std::string device = without_key(argument);
   const Format format = session.format();
-  SLICEBROKER_TRY(const auto broker, session.broker());
+  SLICEBROKER_TRY(const auto broker, session.broker_without_policy());
   SLICEBROKER_TRY(const auto leases, broker.leases());
   for (const auto& lease : leases) {
     if (device == std::to_string(lease.generation)) return Output{render_lease(lease, format)};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "broker/ledger/lease.h"
+#include "broker/policy/policy.h"
 #include "broker/resolver/resolver.h"
 #include "broker/service/broker.h"
 #include "vfio/inventory.h"
@@ -14,10 +15,12 @@ namespace slicebroker::broker {
 
 enum class Format { kTable, kJson };
 
-// list: one line each. `leases` tells who holds what.
-std::string render_gpus(const vfio::Inventory& inventory, const std::vector<Lease>& leases, Format format);
-std::string render_slices(const vfio::Inventory& inventory, const std::vector<Lease>& leases, Format format);
-std::string render_types(const vfio::Inventory& inventory, Format format);
+// list: one line each. `leases` tells who holds what, `policy` what may be asked for.
+std::string render_gpus(const vfio::Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
+                        Format format);
+std::string render_slices(const vfio::Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
+                          Format format);
+std::string render_types(const vfio::Inventory& inventory, const Policy& policy, Format format);
 std::string render_leases(const std::vector<Lease>& leases, Format format);
 
 // show: everything about one thing.
@@ -39,6 +42,11 @@ std::string render_detached(const std::vector<Lease>& leases, DryRun dry_run, Fo
 std::string render_verbatim(const char* member, const std::string& text, Format format);
 
 std::string render_findings(const std::vector<Finding>& findings, Format format);
+
+// policy show: as TOML that reads back as the same policy; `source` says where it came from. policy check: that the
+// file is in order.
+std::string render_policy(const Policy& policy, const std::string& source, Format format);
+std::string render_policy_in_order(const std::string& file, Format format);
 
 // What could not be read while looking; "" where all could. For stderr.
 std::string render_problems(const vfio::Inventory& inventory);

@@ -49,6 +49,20 @@ std::string holder_of(const std::vector<Lease>& leases, const PciAddress& functi
   return holder_of(leases, device_key(function));
 }
 
+bool is_managed(const Inventory& inventory, const PciFunction& function, const Policy& policy) {
+  return !why_not_managed(policy, inventory, function);
+}
+
+// Of a device that may have gone since it was listed.
+bool is_managed(const Inventory& inventory, const std::optional<PciAddress>& address, const Policy& policy) {
+  const auto* function = address ? inventory.find_function(*address) : nullptr;
+  return function != nullptr && is_managed(inventory, *function, policy);
+}
+
+std::string yes_or_no(bool so) {
+  return so ? "yes" : "no";
+}
+
 std::string_view mig_word(MigMode mode) {
   switch (mode) {
     case MigMode::kUnsupported: return "-";
@@ -65,26 +79,31 @@ struct Slice {
   std::string what;
   std::string device;
   std::string holder;
+  bool managed;
 };
 
-void add_mig_slices(const Gpu& gpu, const std::vector<Lease>& leases, std::vector<Slice>& slices) {
+void add_mig_slices(const Gpu& gpu, const std::vector<Lease>& leases, bool managed, std::vector<Slice>& slices) {
   for (const auto& instance : gpu.instances) {
     for (const auto& compute : instance.compute_instances) {
       const std::string key = gpu_instance_key(gpu.address, instance.id);
       slices.push_back({compute.mig_uuid, "MIG", profile_name(gpu, instance.profile_id),
-                        gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(leases, key)});
+                        gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(leases, key),
+                        managed});
     }
   }
 }
 
-std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease>& leases) {
+std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy) {
   std::vector<Slice> slices;
   if (inventory.nvidia) {
-    for (const auto& gpu : inventory.nvidia->gpus) add_mig_slices(gpu, leases, slices);
+    for (const auto& gpu : inventory.nvidia->gpus) {
+      add_mig_slices(gpu, leases, is_managed(inventory, gpu.address, policy), slices);
+    }
   }
   for (const auto& mdev : inventory.mdevs) {
     slices.push_back({"mdev=" + mdev.uuid.to_string(), "mdev", mdev.type_id,
-                      mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid))});
+                      mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid)),
+                      is_managed(inventory, mdev.parent, policy)});
   }
   for (const auto& function : inventory.functions) {
     if (!function.physical_function) continue;
@@ -93,7 +112,8 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
                              : vendor->current_type == 0 ? "free"
                                                          : "vGPU type " + std::to_string(vendor->current_type);
     slices.push_back({"vf=" + function.address.to_string(), vendor != nullptr ? "vendor-vf" : "vf", what,
-                      function.physical_function->to_string(), holder_of(leases, function.address)});
+                      function.physical_function->to_string(), holder_of(leases, function.address),
+                      is_managed(inventory, function, policy)});
   }
   return slices;
 }
@@ -138,8 +158,9 @@ std::vector<TypeLine> types_of(const Inventory& inventory) {
 
 }  // namespace
 
-std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& leases, Format format) {
-  Rows rows{{"ADDRESS", "IDS", "DRIVER", "GROUP", "MIG", "VFS", "NAME", "UUID", "HELD BY"}};
+std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
+                        Format format) {
+  Rows rows{{"ADDRESS", "IDS", "DRIVER", "GROUP", "MIG", "VFS", "NAME", "UUID", "MANAGED", "HELD BY"}};
   auto array = ordered_json::array();
   for (const auto& function : inventory.functions) {
     if (!is_gpu(function)) continue;
@@ -147,9 +168,11 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
     const std::string holder = holder_of(leases, function.address);
     const std::string group = function.iommu_group ? std::to_string(*function.iommu_group) : "";
     const std::string mig(gpu != nullptr ? mig_word(gpu->mig_mode) : "-");
+    const auto not_managed = why_not_managed(policy, inventory, function);
     rows.push_back({function.address.to_string(), ids_of(function), or_dash(function.driver.value_or("")),
                     or_dash(group), mig, std::to_string(function.vf_count) + "/" + std::to_string(function.vf_total),
-                    gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", or_dash(holder)});
+                    gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", yes_or_no(!not_managed),
+                    or_dash(holder)});
     ordered_json entry{{"address", function.address.to_string()},
                        {"ids", ids_of(function)},
                        {"driver", function.driver.value_or("")},
@@ -159,36 +182,43 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
                        {"vf_total", function.vf_total},
                        {"name", gpu != nullptr ? gpu->name : ""},
                        {"uuid", gpu != nullptr ? gpu->uuid : ""},
+                       {"managed", !not_managed},
+                       {"not_managed_because", not_managed.value_or("")},
                        {"held_by", holder}};
     array.push_back(std::move(entry));
   }
   return format == Format::kJson ? document({{"gpus", array}}) : table(rows);
 }
 
-std::string render_slices(const Inventory& inventory, const std::vector<Lease>& leases, Format format) {
-  Rows rows{{"SELECTOR", "KIND", "WHAT", "ON", "HELD BY"}};
+std::string render_slices(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
+                          Format format) {
+  Rows rows{{"SELECTOR", "KIND", "WHAT", "ON", "MANAGED", "HELD BY"}};
   auto array = ordered_json::array();
-  for (const auto& slice : slices_of(inventory, leases)) {
-    rows.push_back({slice.selector, slice.kind, slice.what, slice.device, or_dash(slice.holder)});
+  for (const auto& slice : slices_of(inventory, leases, policy)) {
+    rows.push_back(
+        {slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed), or_dash(slice.holder)});
     array.push_back({{"selector", slice.selector},
                      {"kind", slice.kind},
                      {"what", slice.what},
                      {"on", slice.device},
+                     {"managed", slice.managed},
                      {"held_by", slice.holder}});
   }
   return format == Format::kJson ? document({{"slices", array}}) : table(rows);
 }
 
-std::string render_types(const Inventory& inventory, Format format) {
-  Rows rows{{"TYPE", "NAME", "BACKED BY", "GPU", "FUNCTIONS FREE FOR IT"}};
+std::string render_types(const Inventory& inventory, const Policy& policy, Format format) {
+  Rows rows{{"TYPE", "NAME", "BACKED BY", "GPU", "MANAGED", "FUNCTIONS FREE FOR IT"}};
   auto array = ordered_json::array();
   for (const auto& type : types_of(inventory)) {
+    const bool managed = is_managed(inventory, type.gpu, policy);
     rows.push_back({type.id, type.type_name, type.profile.empty() ? "time slices" : type.profile, type.gpu.to_string(),
-                    std::to_string(type.functions)});
+                    yes_or_no(managed), std::to_string(type.functions)});
     array.push_back({{"id", type.id},
                      {"name", type.type_name},
                      {"profile", type.profile},
                      {"gpu", type.gpu.to_string()},
+                     {"managed", managed},
                      {"free_functions", type.functions}});
   }
   return format == Format::kJson ? document({{"types", array}}) : table(rows);

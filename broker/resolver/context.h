@@ -13,7 +13,8 @@ namespace slicebroker::broker {
 struct Context {
   const vfio::Inventory& inventory;
   const std::vector<Hold>& holds;
-  const Request& request;
+  const Request& request;  // with the policy's floor of isolation
+  const Policy& policy;
 
   // The active lease on a device, or nullptr.
   const Hold* hold_on(const std::string& device) const;
@@ -29,9 +30,10 @@ Candidate leased(Candidate candidate, const Hold& hold);
 // "pid 4711 (nv-hostengine) has /dev/nvidia0 open, ..."
 std::string holder_text(const std::vector<vfio::Holder>& holders);
 
-// The candidate's check that comes before all others: can the target hypervisor attach this surface at all?
-// Returns whether it can; if not, the candidate carries the compatibility table's reason.
-bool check_hypervisor(const Context& context, const vfio::PciFunction& function, Candidate& candidate);
+// The candidate's check that comes before all others: is its GPU managed, can the target hypervisor attach this surface
+// at all, and does the policy let it be used? Returns whether so; if not, the candidate carries the reason. In this
+// order, so that a denial of what the hypervisor can't do anyway is none.
+bool check_permitted(const Context& context, const vfio::PciFunction& function, Candidate& candidate);
 
 // A function with its whole IOMMU group, to vfio-pci or the variant made for it: the surfaces gpu and vf.
 Candidate resolve_group(const Context& context, const vfio::PciFunction& function, hypervisors::Surface surface);

@@ -16,7 +16,7 @@ Candidate resolve_vendor_vf(const Context& context, const vfio::PciFunction& fun
   candidate.device = function.address.to_string();
   candidate.slice = "the vGPU of type " + std::to_string(vf.current_type);
   candidate.isolation = vf.gpu_instance_id ? Isolation::kHardware : Isolation::kTimeSliced;
-  if (!check_hypervisor(context, function, candidate)) return candidate;
+  if (!check_permitted(context, function, candidate)) return candidate;
   for (const auto& address : {function.address, gpu_of(function)}) {
     if (const auto* hold = context.hold_on(device_key(address))) return leased(candidate, *hold);
   }
@@ -69,7 +69,7 @@ Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selec
   candidate.slice = "the mediated device of type " + mdev->type_id;
   candidate.isolation = mdev->gpu_instance_id ? Isolation::kHardware : Isolation::kTimeSliced;
   if (parent == nullptr) return rejected(candidate, reasons::kNotAGpu, "its parent is no PCI function");
-  if (!check_hypervisor(context, *parent, candidate)) return candidate;
+  if (!check_permitted(context, *parent, candidate)) return candidate;
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, "it is time-sliced");
   }

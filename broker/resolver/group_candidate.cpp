@@ -63,10 +63,12 @@ bool free_to_take(const PciFunction& companion) {
   return !companion.driver || !companion.vfio_devices.empty() || companion.driver == "pci-stub";
 }
 
-std::string blockers_text(const Context& context, const std::vector<const PciFunction*>& companions) {
+std::string blockers_text(const Context& context, const PciFunction& function,
+                          const std::vector<const PciFunction*>& companions) {
   std::vector<std::string> texts;
   for (const auto* companion : companions) {
     if (free_to_take(*companion) || context.request.allowed_group_members.contains(companion->address)) continue;
+    if (allows_group_member(context.policy, context.inventory, function, *companion)) continue;
     texts.push_back(companion->address.to_string() + " is " +
                     (companion->driver ? "on " + *companion->driver : std::string("another GPU")));
   }
@@ -200,7 +202,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   if (surface == Surface::kGpu && !is_gpu(function)) {
     return rejected(candidate, reasons::kNotAGpu, no_gpu_text(function));
   }
-  if (!check_hypervisor(context, function, candidate)) return candidate;
+  if (!check_permitted(context, function, candidate)) return candidate;
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, "a virtual function counts as time-sliced");
   }
@@ -221,7 +223,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
     return rejected(candidate, reasons::kHeldByProcess, holder_text(holders));
   }
   if (!function.iommu_group) return rejected(candidate, reasons::kIommuOff, "sysfs shows no iommu_group link");
-  if (const auto blockers = blockers_text(context, companions); !blockers.empty()) {
+  if (const auto blockers = blockers_text(context, function, companions); !blockers.empty()) {
     return rejected(candidate, reasons::kGroupNotViable,
                     "IOMMU group " + std::to_string(*function.iommu_group) + ": " + blockers);
   }

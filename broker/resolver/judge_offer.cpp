@@ -160,7 +160,7 @@ Candidate judge(const Context& context, const Offer& offer, std::optional<std::u
   candidate.device = offer.function->address.to_string();
   candidate.slice = slice + " as " + offer.type_name + by_name_text(context, offer);
   candidate.isolation = offer.mig_backed() ? Isolation::kHardware : Isolation::kTimeSliced;
-  if (!check_hypervisor(context, *offer.function, candidate)) return candidate;
+  if (!check_permitted(context, *offer.function, candidate)) return candidate;
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, offer.type_name + " is time-sliced");
   }

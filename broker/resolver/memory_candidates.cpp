@@ -83,11 +83,11 @@ Result<std::vector<Candidate>> resolve_memory(const Context& context, const Memo
   const bool whole_would_do = !whole_gpus_of(context, selector).empty();
   if (!candidates.empty() || (whole_would_do && context.request.fallback == Fallback::kGpu)) return candidates;
   const std::string largest = largest_text(context, offers);
-  return fail(
-      names_nothing("memory=" + memory_text(selector.bytes),
-                    whole_would_do ? "only a whole GPU has so much memory" : "nothing on this host has so much memory",
-                    (largest.empty() ? "no GPU tells how much memory it has; see: slicebroker list types" : largest) +
-                        (whole_would_do ? "; to take it: --fallback gpu" : "")));
+  return fail(names_nothing(
+      "memory=" + memory_text(selector.bytes),
+      whole_would_do ? "only a whole GPU has so much memory" : "nothing on this host has so much memory",
+      (largest.empty() ? "no GPU tells how much memory it has; see: slicebroker list types" : largest) +
+          (whole_would_do && context.policy.most_fallback == Fallback::kGpu ? "; to take it: --fallback gpu" : "")));
 }
 
 std::vector<Candidate> whole_gpus_of(const Context& context, const MemorySelector& selector) {

@@ -45,8 +45,9 @@ const Reason kVgpuDriverAbsent{"VGPU_DRIVER_ABSENT", kNotSurfaced,
                                "install NVIDIA's vGPU host driver"};
 const Reason kNoVgpuType{"NO_VGPU_TYPE", kNotSurfaced, "no vGPU type is backed by the GPU instance's profile",
                          "use another profile"};
-const Reason kIsolationTooLow{"ISOLATION_TOO_LOW", kRefused, "it isolates less than the request demands",
-                              "ask for a MIG-backed type or a whole GPU, or lower --isolation"};
+const Reason kIsolationTooLow{
+    "ISOLATION_TOO_LOW", kRefused, "it isolates less than the request demands",
+    "ask for a MIG-backed type or a whole GPU, or lower --isolation as far as the policy lets"};
 const Reason kGroupNotViable{"GROUP_NOT_VIABLE", kRefused,
                              "other functions of its IOMMU group are on drivers of the host",
                              "name each of them with --allow-group-member to take it along"};
@@ -77,6 +78,14 @@ const Reason kNvswitchFabric{
     "slice"};
 const Reason kMdevUuidTaken{"MDEV_UUID_TAKEN", kHeld, "a mediated device of the agreed UUID exists already",
                             "remove it with the tool that made it, or make the XML anew"};
+// What the policy says is kRefused, not kNotSurfaced: the host could hand the slice over, its operator does not want it
+// to, and a whole GPU in its place would go around that.
+const Reason kNotManaged{"NOT_MANAGED", kRefused, "the policy does not put the GPU into slicebroker's hands",
+                         "ask for a GPU that is managed (slicebroker list gpus), or have [gpus] in the policy changed"};
+const Reason kSurfaceDenied{"SURFACE_DENIED", kRefused, "the policy does not let this surface be used",
+                            "ask for what another surface can carry, or have [surfaces] in the policy changed"};
+const Reason kFallbackDenied{"FALLBACK_DENIED", kRefused, "the policy lets no whole GPU stand in for a slice",
+                             "ask for the whole GPU as such (gpu=), or have limits.fallback in the policy changed"};
 
 }  // namespace reasons
 
@@ -110,7 +119,10 @@ std::span<const Reason* const> all_reasons() {
                                    &kHypervisorUnsupported,
                                    &kMigLayoutUnknown,
                                    &kNvswitchFabric,
-                                   &kMdevUuidTaken};
+                                   &kMdevUuidTaken,
+                                   &kNotManaged,
+                                   &kSurfaceDenied,
+                                   &kFallbackDenied};
   return kAll;
 }
 

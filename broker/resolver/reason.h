@@ -53,6 +53,9 @@ extern const Reason kHypervisorUnsupported;
 extern const Reason kMigLayoutUnknown;
 extern const Reason kNvswitchFabric;
 extern const Reason kMdevUuidTaken;
+extern const Reason kNotManaged;
+extern const Reason kSurfaceDenied;
+extern const Reason kFallbackDenied;
 }  // namespace reasons
 
 // Every reason, for documents and tests.

@@ -116,6 +116,19 @@ Result<std::vector<Candidate>> candidates_of(const Context& context, const GpuSe
   return std::vector{resolve_group(context, *function, Surface::kGpu)};
 }
 
+// A group is taken as a whole, so each GPU in it has to be managed.
+std::optional<std::string> why_not_managed(const Context& context, const vfio::PciFunction& function, Surface surface) {
+  auto why = why_not_managed(context.policy, context.inventory, function);
+  if (why || (surface != Surface::kGpu && surface != Surface::kVf)) return why;
+  for (const auto* companion : context.inventory.group_companions(function)) {
+    const auto* gpu = context.inventory.find_function(context.inventory.gpu_of(companion->address));
+    if (gpu == nullptr || !is_gpu(*gpu)) continue;
+    why = why_not_managed(context.policy, context.inventory, *gpu);
+    if (why) return "its IOMMU group holds " + companion->address.to_string() + " too: " + *why;
+  }
+  return std::nullopt;
+}
+
 bool is_slice(const Selector& selector) {
   return std::holds_alternative<MigSelector>(selector) || std::holds_alternative<ProfileSelector>(selector) ||
          std::holds_alternative<TypeSelector>(selector);
@@ -133,6 +146,23 @@ void best_first(std::vector<Candidate>& candidates) {
   };
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+}
+
+// A whole GPU that would be taken for a slice, as far as the policy lets it.
+Candidate stand_in(const Context& context, Candidate whole) {
+  if (context.policy.most_fallback != Fallback::kNone) return whole;
+  return rejected(std::move(whole), reasons::kFallbackDenied, "limits.fallback in the policy is none");
+}
+
+// What no function could carry has not met check_permitted().
+void check_managed(const Context& context, std::vector<Candidate>& candidates) {
+  for (auto& candidate : candidates) {
+    const auto address = candidate.surface ? std::nullopt : PciAddress::parse(candidate.device);
+    const auto* gpu = address ? context.inventory.find_function(*address) : nullptr;
+    if (gpu == nullptr) continue;
+    auto why = why_not_managed(context.policy, context.inventory, *gpu);
+    if (why) candidate = rejected(std::move(candidate), reasons::kNotManaged, *std::move(why));
+  }
 }
 
 // The whole GPU stands in only for slices that exist and can't be surfaced: never around a holder or missing capacity,
@@ -153,26 +183,28 @@ void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
   }
   for (const auto& [address, all] : unsurfaced) {
     const auto* gpu = context.inventory.find_function(address);
-    if (all && gpu != nullptr) candidates.push_back(resolve_group(context, *gpu, Surface::kGpu));
+    if (all && gpu != nullptr) candidates.push_back(stand_in(context, resolve_group(context, *gpu, Surface::kGpu)));
   }
 }
 
-// memory= is also met by a whole GPU. As a fallback it is no way around those who hold a slice that fits.
+// memory= is also met by a whole GPU. As a fallback it is no way around those who hold a slice that fits, nor around a
+// policy that denies its surface.
 void add_whole_gpus(const Context& context, std::vector<Candidate>& candidates) {
   const auto* memory = std::get_if<MemorySelector>(&context.request.selector);
   if (memory == nullptr || context.request.fallback != Fallback::kGpu || context.request.only_mdev) return;
   const bool any_accepted =
       std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.accepted(); });
-  const bool any_held = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) {
-    return !c.accepted() && c.reason->reason_class == ReasonClass::kHeld;
+  const bool any_kept = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) {
+    return !c.accepted() && (c.reason->reason_class == ReasonClass::kHeld || c.reason == &reasons::kSurfaceDenied);
   });
-  if (any_held && !any_accepted) return;
-  auto whole = whole_gpus_of(context, *memory);
-  std::move(whole.begin(), whole.end(), std::back_inserter(candidates));
+  if (any_kept && !any_accepted) return;
+  for (auto& whole : whole_gpus_of(context, *memory)) candidates.push_back(stand_in(context, std::move(whole)));
 }
 
-void suggest_fallback(const Request& request, std::vector<Candidate>& candidates) {
+void suggest_fallback(const Context& context, std::vector<Candidate>& candidates) {
+  const auto& request = context.request;
   if (request.fallback != Fallback::kNone || !is_slice(request.selector)) return;
+  if (context.policy.most_fallback == Fallback::kNone) return;
   for (auto& candidate : candidates) {
     if (candidate.accepted() || candidate.reason->reason_class != ReasonClass::kNotSurfaced) continue;
     candidate.remedy += "; or take the whole GPU for it: --fallback gpu";
@@ -247,14 +279,25 @@ std::string holder_text(const std::vector<vfio::Holder>& holders) {
   return join(texts, ", ");
 }
 
-bool check_hypervisor(const Context& context, const vfio::PciFunction& function, Candidate& candidate) {
-  const auto vendor = function.vendor == vfio::kVendorNvidia ? hypervisors::Vendor::kNvidia : hypervisors::Vendor::kAny;
+bool check_permitted(const Context& context, const vfio::PciFunction& function, Candidate& candidate) {
+  if (auto why = why_not_managed(context, function, *candidate.surface)) {
+    candidate = rejected(std::move(candidate), reasons::kNotManaged, *std::move(why));
+    return false;
+  }
+  const auto vendor = hypervisors::vendor_of(function.vendor, function.device);
   const auto& target = context.request.target;
   const auto& row = hypervisors::compatibility(target.hypervisor, target.version, *candidate.surface, vendor);
-  if (row.reason.empty()) return true;
-  candidate = rejected(std::move(candidate), reasons::kHypervisorUnsupported, std::string(row.explanation));
-  candidate.code = row.reason;
-  return false;
+  if (!row.reason.empty()) {
+    candidate = rejected(std::move(candidate), reasons::kHypervisorUnsupported, std::string(row.explanation));
+    candidate.code = row.reason;
+    return false;
+  }
+  if (const auto table = denied_by(context.policy, target.hypervisor, *candidate.surface)) {
+    const std::string surface(hypervisors::name(*candidate.surface));
+    candidate = rejected(std::move(candidate), reasons::kSurfaceDenied, *table + " in the policy denies " + surface);
+    return false;
+  }
+  return true;
 }
 
 const Candidate* Resolution::granted() const {
@@ -262,14 +305,18 @@ const Candidate* Resolution::granted() const {
   return at == candidates.end() ? nullptr : &*at;
 }
 
-Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request) {
-  const Context context{inventory, holds, request};
+Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request,
+                           const Policy& policy) {
+  Request bounded = request;
+  bounded.isolation = std::max(request.isolation, policy.least_isolation);
+  const Context context{inventory, holds, bounded, policy};
   SLICEBROKER_TRY(auto candidates,
                   std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector));
+  check_managed(context, candidates);
   best_first(candidates);
   add_fallback(context, candidates);
   add_whole_gpus(context, candidates);
-  suggest_fallback(request, candidates);
+  suggest_fallback(context, candidates);
   check_verdicts(candidates);
   return Resolution{std::move(candidates)};
 }

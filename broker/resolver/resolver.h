@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inventory + leases + request -> a plan, or a reason for every candidate. Pure: no file system, no clock, no VMM.
+// Inventory + leases + policy + request -> a plan, or a reason for every candidate. Pure: no file system, no clock, no
+// VMM.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/policy/policy.h"
 #include "broker/request/request.h"
 #include "broker/resolver/reason.h"
 #include "hypervisors/attachment.h"
@@ -74,8 +76,10 @@ struct Resolution {
 
 // Errors: kNotFound where the selector names nothing that exists, with near misses as the hint (an unknown name is
 // never a whole GPU); kRefused with NVML's reason where only NVML could tell. A refusal is no error: it is a
-// Resolution in which nothing is granted.
-Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request);
+// Resolution in which nothing is granted. The policy's bounds hold whatever the request says: it may isolate more than
+// the policy demands and not less, and where the policy allows no fallback a request for one sees it refused.
+Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request,
+                           const Policy& policy);
 
 // The failure of a resolution in which nothing is granted: kHeld where a holder stands in the way, else kRefused; each
 // candidate's reason is a cause.

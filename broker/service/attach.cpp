@@ -25,9 +25,9 @@ Result<hypervisors::VirtualMachine> find_ready_vm(hypervisors::Hypervisor& hyper
 }
 
 std::vector<Request> make_requests(const std::vector<Selector>& selectors, const Target& target,
-                                   const RequestOptions& options) {
+                                   const RequestOptions& options, const Policy& policy) {
   std::vector<Request> requests;
-  for (const auto& selector : selectors) requests.push_back(make_request(selector, target, options));
+  for (const auto& selector : selectors) requests.push_back(make_request(selector, target, options, policy));
   return requests;
 }
 
@@ -72,7 +72,7 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
     SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
     SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
     SLICEBROKER_CHECK(recover_abandoned(ledger));
-    const auto requests = make_requests(selectors, {vm.kind, version}, options);
+    const auto requests = make_requests(selectors, {vm.kind, version}, options, environment_.policy);
     if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
     std::vector<Lease> attached;
     for (const auto& request : requests) {
@@ -103,7 +103,7 @@ Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmRef
   auto holds = holds_of(held);
   std::vector<PlannedLease> planned;
   for (const auto& request : requests) {
-    auto resolution = resolve(host, holds, request);
+    auto resolution = resolve(host, holds, request, environment_.policy);
     const auto* granted = resolution ? resolution->granted() : nullptr;
     if (granted == nullptr) {
       return fail(caused_by("attach " + to_string(request.selector) + " to", vm.to_string(),
@@ -123,7 +123,7 @@ Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmRefer
   auto plan_all = [&]() -> Result<std::vector<PlannedLease>> {
     SLICEBROKER_TRY(const auto version, hypervisor->version());
     SLICEBROKER_TRY([[maybe_unused]] const auto machine, find_ready_vm(*hypervisor, vm));
-    return plan_requests(vm, make_requests(selectors, {vm.kind, version}, options));
+    return plan_requests(vm, make_requests(selectors, {vm.kind, version}, options, environment_.policy));
   };
   auto result = plan_all();
   if (!result) return fail(untouched(std::move(result).error()));

@@ -29,12 +29,13 @@ Result<std::vector<Lease>> Broker::leases() const {
   return std::move(view.leases);
 }
 
-Request make_request(const Selector& selector, const Target& target, const RequestOptions& options) {
+Request make_request(const Selector& selector, const Target& target, const RequestOptions& options,
+                     const Policy& policy) {
   Request request;
   request.selector = selector;
   request.target = target;
-  request.fallback = options.fallback;
-  request.isolation = options.isolation;
+  request.fallback = options.fallback.value_or(policy.default_fallback);
+  request.isolation = options.isolation.value_or(policy.default_isolation);
   request.allowed_group_members = options.allowed_group_members;
   request.allow_nvswitch = options.allow_nvswitch;
   request.mdev_uuid = Uuid::random();
@@ -45,7 +46,8 @@ Result<Resolution> Broker::explain(const Selector& selector, const Target& targe
                                    const RequestOptions& options) const {
   SLICEBROKER_TRY(const auto held, leases());
   SLICEBROKER_TRY(const auto host, inventory());
-  return resolve(host, holds_of(held), make_request(selector, target, options));
+  const auto& policy = environment_.policy;
+  return resolve(host, holds_of(held), make_request(selector, target, options, policy), policy);
 }
 
 Result<Lease> Broker::draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const {
@@ -77,7 +79,7 @@ Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, Lease draf
   for (int look = 1;; ++look) {
     SLICEBROKER_TRY(const auto view, ledger.read());
     SLICEBROKER_TRY(const auto host, inventory());
-    SLICEBROKER_TRY(const auto resolution, resolve(host, holds_of(view.leases), request));
+    SLICEBROKER_TRY(const auto resolution, resolve(host, holds_of(view.leases), request, environment_.policy));
     const auto* granted = resolution.granted();
     if (granted == nullptr) return fail(refusal(resolution));
     Lease lease = draft;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "broker/ledger/ledger.h"
+#include "broker/policy/policy.h"
 #include "broker/request/request.h"
 #include "broker/resolver/resolver.h"
 #include "broker/transaction/transaction.h"
@@ -27,12 +28,13 @@ struct Environment {
   ConnectHypervisor connect;
   StepListener listener;  // may be empty
   std::chrono::milliseconds detach_deadline{30'000};
+  Policy policy{};  // bounds what is given; what is given back does not ask it
 };
 
-// How a request is to be treated, beside what it selects.
+// How a request is to be treated, beside what it selects. What it leaves open, the policy's defaults say.
 struct RequestOptions {
-  Fallback fallback = Fallback::kGpu;
-  Isolation isolation = Isolation::kAny;
+  std::optional<Fallback> fallback;
+  std::optional<Isolation> isolation;
   std::set<PciAddress> allowed_group_members;
   bool allow_nvswitch = false;
 };
@@ -136,6 +138,7 @@ class Broker {
 Result<void> changed_unless_told(Result<void> result);
 
 // The request of one selector, with a fresh UUID for a mediated device.
-Request make_request(const Selector& selector, const Target& target, const RequestOptions& options);
+Request make_request(const Selector& selector, const Target& target, const RequestOptions& options,
+                     const Policy& policy);
 
 }  // namespace slicebroker::broker

@@ -50,16 +50,17 @@ Result<RequestOptions> options_of(const Domain& domain, const RequestedDevice& d
   return options;
 }
 
-Result<Request> request_of(const Domain& domain, const RequestedDevice& device, const Target& target) {
+Result<Request> request_of(const Domain& domain, const RequestedDevice& device, const Target& target,
+                           const Policy& policy) {
   SLICEBROKER_TRY(const auto selector, parse_selector(device.selector));
   SLICEBROKER_TRY(const auto options, options_of(domain, device));
-  return make_request(selector, target, options);
+  return make_request(selector, target, options, policy);
 }
 
 // The request, held to the device that the domain's hostdev names.
-Result<Request> agreed_request(const Domain& domain, const RequestedDevice& device) {
+Result<Request> agreed_request(const Domain& domain, const RequestedDevice& device, const Policy& policy) {
   const std::string remedy = "make its XML real: slicebroker xml --domain FILE";
-  SLICEBROKER_TRY(auto request, request_of(domain, device, {HypervisorKind::kLibvirt, std::nullopt}));
+  SLICEBROKER_TRY(auto request, request_of(domain, device, {HypervisorKind::kLibvirt, std::nullopt}, policy));
   const bool mdev_there = device.mdev && std::count(domain.mdevs.begin(), domain.mdevs.end(), *device.mdev) == 1;
   const bool function_there =
       device.function && std::count(domain.functions.begin(), domain.functions.end(), *device.function) == 1;
@@ -86,7 +87,7 @@ Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& d
   std::vector<hypervisors::Attachment> attachments;
   for (const auto& device : domain.requests) {
     const std::string id = request_id(attachments.size());
-    SLICEBROKER_TRY(auto request, request_of(domain, device, target));
+    SLICEBROKER_TRY(auto request, request_of(domain, device, target, environment_.policy));
     // A domain that runs keeps what it has.
     const auto own = std::find_if(held.begin(), held.end(), [&](const Lease& lease) {
       return of_domain(lease, domain) && lease.attachment.id == id && lease.selector == to_string(request.selector);
@@ -96,7 +97,7 @@ Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& d
       continue;
     }
     if (device.mdev) request.mdev_uuid = *device.mdev;  // keep what was agreed before
-    SLICEBROKER_TRY(const auto resolution, resolve(host, holds, request));
+    SLICEBROKER_TRY(const auto resolution, resolve(host, holds, request, environment_.policy));
     const auto* granted = resolution.granted();
     if (granted == nullptr)
       return fail(caused_by("plan " + device.selector + " for", domain.name, refusal(resolution)));
@@ -114,7 +115,7 @@ Result<void> Broker::hook_prepare(const Domain& domain) {
   SLICEBROKER_CHECK(release_domain(ledger, domain, "its domain starts anew"));
   for (std::size_t i = 0; i < domain.requests.size(); ++i) {
     const auto prepare = [&]() -> Result<void> {
-      SLICEBROKER_TRY(const auto request, agreed_request(domain, domain.requests[i]));
+      SLICEBROKER_TRY(const auto request, agreed_request(domain, domain.requests[i], environment_.policy));
       SLICEBROKER_TRY(auto draft, draft_lease({HypervisorKind::kLibvirt, domain.name}, request.selector));
       draft.vm_uuid = domain.uuid;
       draft.attachment.id = request_id(i);

@@ -305,5 +305,35 @@ TEST_F(AttachTest, ExplainTouchesNothing) {
   EXPECT_FALSE(state_.exists("state"));
 }
 
+TEST_F(AttachTest, PolicyBoundsWhatIsGivenAndNotWhatIsGivenBack) {
+  const auto before = host_.snapshot();
+  ASSERT_TRUE(ok(attach("libvirt:web1", {kMade})));
+  policy_.exclude = {test::kGpu};
+  EXPECT_TRUE(ok(broker().detach(leases())));
+  EXPECT_TRUE(host_.is_as(before));
+  const auto refused = attach("libvirt:web1", {kMade});
+  ASSERT_TRUE(fails(refused, ErrorCode::kRefused, "NOT_MANAGED"));
+  EXPECT_EQ(refused.error().host, HostOutcome::kUntouched);
+  EXPECT_TRUE(
+      fails(broker().plan_attach(vm("libvirt:web1"), selectors({kMade}), {}), ErrorCode::kRefused, "NOT_MANAGED"));
+  const auto explained = broker().explain(selectors({kMade})[0], {}, {});
+  ASSERT_TRUE(ok(explained));
+  EXPECT_EQ(explained->granted(), nullptr);
+  EXPECT_TRUE(host_.is_as(before));
+}
+
+TEST(MakeRequest, WhatIsLeftOpenIsAsThePolicySays) {
+  Policy policy;
+  policy.default_fallback = Fallback::kNone;
+  policy.default_isolation = Isolation::kHardware;
+  const auto selector = parse_selector("type=nvidia-5").value();
+  const auto silent = make_request(selector, {}, {}, policy);
+  EXPECT_EQ(silent.fallback, Fallback::kNone);
+  EXPECT_EQ(silent.isolation, Isolation::kHardware);
+  const auto said = make_request(selector, {}, {Fallback::kGpu, Isolation::kAny, {}}, policy);
+  EXPECT_EQ(said.fallback, Fallback::kGpu);
+  EXPECT_EQ(said.isolation, Isolation::kAny);
+}
+
 }  // namespace
 }  // namespace slicebroker::broker

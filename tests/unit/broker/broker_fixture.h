@@ -105,7 +105,7 @@ class BrokerFixture : public testing::Test {
   }
 
   broker::Broker broker(std::chrono::milliseconds detach_deadline = std::chrono::milliseconds(100)) {
-    broker::Environment environment{host_.host(), state_directory(), {}, {}, detach_deadline};
+    broker::Environment environment{host_.host(), state_directory(), {}, {}, detach_deadline, policy_};
     environment.connect = [this](const hypervisors::VmReference& vm) {
       return std::make_unique<FakeHypervisor>(vm.kind, vm_at(vm.to_string()));
     };
@@ -154,6 +154,7 @@ class BrokerFixture : public testing::Test {
   FixtureHost host_;
   FixtureHost state_;
   std::map<std::string, FakeVm> vms_;
+  broker::Policy policy_;
 };
 
 }  // namespace slicebroker::test

@@ -235,5 +235,19 @@ TEST_F(HookTest, PlanOfARunningDomainIsWhatItHasNow) {
   EXPECT_EQ(attachments->at(0).function, kVf1);
 }
 
+TEST_F(HookTest, PolicyBoundsWhatADomainIsGivenAtItsStart) {
+  const auto domain = web1({made_request()});
+  policy_.hypervisor_surfaces[hypervisors::HypervisorKind::kLibvirt].deny = {hypervisors::Surface::kVendorVf};
+  const auto refused = broker().hook_prepare(domain);
+  ASSERT_TRUE(fails(refused, ErrorCode::kRefused, "SURFACE_DENIED"));
+  EXPECT_EQ(refused.error().host, HostOutcome::kUntouched);
+  EXPECT_TRUE(fails(broker().plan_domain(domain, {}), ErrorCode::kRefused, "SURFACE_DENIED"));
+  policy_ = {};
+  ASSERT_TRUE(ok(broker().hook_prepare(domain)));
+  policy_.include = std::vector<GpuMatch>{};
+  EXPECT_TRUE(ok(broker().hook_release(domain))) << "giving back does not ask it";
+  EXPECT_THAT(leases(), IsEmpty());
+}
+
 }  // namespace
 }  // namespace slicebroker::broker

@@ -14,6 +14,16 @@
 #include "broker/resolver/resolver.h"
 #include "vfio/inventory.h"
 
+namespace slicebroker::broker {
+
+// Under the policy that allows everything.
+inline Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds,
+                                  const Request& request) {
+  return resolve(inventory, holds, request, Policy{});
+}
+
+}  // namespace slicebroker::broker
+
 namespace slicebroker::test {
 
 constexpr PciAddress kGpu{0, 0x41, 0, 0};

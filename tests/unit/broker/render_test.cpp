@@ -202,7 +202,7 @@ TEST(RenderFindings, NameWhatWasNotDone) {
 TEST(RenderHost, ListsSayWhoHoldsWhat) {
   auto lease = attached_lease();
   lease.devices = {{"gpu-instance:0000:41:00.0/3", test::kGpu}, {"pci:0000:41:00.4", test::kGpu}};
-  const auto slices = json::parse(render_slices(test::vendor_host(), {lease}, Format::kJson)).at("slices");
+  const auto slices = json::parse(render_slices(test::vendor_host(), {lease}, {}, Format::kJson)).at("slices");
   std::map<std::string, std::string> holders;
   for (const auto& slice : slices) holders[slice.at("selector")] = slice.at("held_by");
   EXPECT_EQ(holders, (std::map<std::string, std::string>{{test::kMig1, ""},
@@ -213,16 +213,34 @@ TEST(RenderHost, ListsSayWhoHoldsWhat) {
   for (const auto& [selector, holder] : holders) {
     EXPECT_TRUE(test::ok(parse_selector(selector))) << "what is listed can be asked for";
   }
-  const auto gpus = json::parse(render_gpus(test::vendor_host(), {}, Format::kJson)).at("gpus");
+  const auto gpus = json::parse(render_gpus(test::vendor_host(), {}, {}, Format::kJson)).at("gpus");
   ASSERT_EQ(gpus.size(), 1U) << "VFs are no GPUs";
   EXPECT_EQ(gpus[0].at("address"), "0000:41:00.0");
   EXPECT_EQ(gpus[0].at("mig"), "on");
   EXPECT_EQ(gpus[0].at("vf_count"), 2);
 }
 
+TEST(RenderHost, ListsSayWhatIsManaged) {
+  const auto host = test::vendor_host();
+  Policy policy;
+  policy.exclude = {test::kGpu};
+  const auto gpus = json::parse(render_gpus(host, {}, policy, Format::kJson)).at("gpus");
+  EXPECT_EQ(gpus.at(0).at("managed"), false);
+  EXPECT_EQ(gpus[0].at("not_managed_because"), "the policy's gpus.exclude has 0000:41:00.0");
+  EXPECT_THAT(render_gpus(host, {}, policy, Format::kTable), HasSubstr("MANAGED"));
+  const auto slices = json::parse(render_slices(host, {}, policy, Format::kJson)).at("slices");
+  const auto types = json::parse(render_types(host, policy, Format::kJson)).at("types");
+  ASSERT_EQ(slices.size(), 5U);
+  ASSERT_EQ(types.size(), 4U);
+  for (const auto& one : {slices, types}) {
+    for (const auto& entry : one) EXPECT_EQ(entry.at("managed"), false) << entry;
+  }
+  EXPECT_EQ(json::parse(render_slices(host, {}, {}, Format::kJson)).at("slices").at(0).at("managed"), true);
+}
+
 TEST(RenderHost, TypesAreListedOnceAGpuWithWhatBacksThem) {
   for (const auto& host : {test::vendor_host(), test::mdev_host()}) {
-    const auto types = json::parse(render_types(host, Format::kJson)).at("types");
+    const auto types = json::parse(render_types(host, {}, Format::kJson)).at("types");
     ASSERT_EQ(types.size(), 4U) << types;
     for (const auto& type : types) {
       EXPECT_EQ(type.at("free_functions"), 2) << type;

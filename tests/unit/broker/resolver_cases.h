@@ -16,6 +16,7 @@ struct ResolverCase {
   std::vector<broker::Hold> holds;
   broker::Request request;
   std::vector<std::string> verdicts;  // as verdicts() writes them
+  broker::Policy policy{};
 };
 
 // A GPU that wants nvgrace_gpu_vfio_pci, which is loaded.
@@ -33,6 +34,7 @@ std::vector<ResolverCase> variant_cases();
 std::vector<ResolverCase> by_name_cases();
 std::vector<ResolverCase> capacity_cases();
 std::vector<ResolverCase> memory_cases();
+std::vector<ResolverCase> policy_cases();
 std::vector<ResolverCase> resolver_cases();  // all of them
 
 }  // namespace slicebroker::test

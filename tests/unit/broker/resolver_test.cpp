@@ -25,7 +25,7 @@ class ResolverVerdicts : public testing::TestWithParam<ResolverCase> {};
 TEST_P(ResolverVerdicts, AreThoseOfTheTable) {
   const auto& c = GetParam();
   SCOPED_TRACE(c.name);
-  const auto resolution = resolve(c.host, c.holds, c.request);
+  const auto resolution = resolve(c.host, c.holds, c.request, c.policy);
   ASSERT_TRUE(ok(resolution));
   EXPECT_THAT(test::verdicts(*resolution), ElementsAreArray(c.verdicts));
 }
@@ -49,11 +49,12 @@ INSTANTIATE_TEST_SUITE_P(ByName, ResolverVerdicts, testing::ValuesIn(test::by_na
 INSTANTIATE_TEST_SUITE_P(Capacity, ResolverVerdicts, testing::ValuesIn(test::capacity_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Memory, ResolverVerdicts, testing::ValuesIn(test::memory_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Existing, ResolverVerdicts, testing::ValuesIn(test::existing_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Policy, ResolverVerdicts, testing::ValuesIn(test::policy_cases()), test_name);
 
 TEST(Resolver, CandidateHasExactlyOneVerdict) {
   for (const auto& c : test::resolver_cases()) {
     SCOPED_TRACE(c.name);
-    const auto resolution = resolve(c.host, c.holds, c.request).value();
+    const auto resolution = resolve(c.host, c.holds, c.request, c.policy).value();
     for (const auto& candidate : resolution.candidates) {
       SCOPED_TRACE(candidate.device);
       EXPECT_FALSE(candidate.device.empty());
@@ -65,6 +66,7 @@ TEST(Resolver, CandidateHasExactlyOneVerdict) {
         EXPECT_EQ(attachment.surface == hypervisors::Surface::kMdev, attachment.mdev.has_value());
         EXPECT_EQ(candidate.surface, attachment.surface);
         EXPECT_GE(candidate.isolation, c.request.isolation);
+        EXPECT_GE(candidate.isolation, c.policy.least_isolation);
         EXPECT_THAT(candidate.plan.devices, Not(IsEmpty()));
       } else {
         EXPECT_FALSE(candidate.code.empty());
@@ -82,13 +84,13 @@ TEST(Resolver, CandidateHasExactlyOneVerdict) {
 TEST(Resolver, GrantedDeviceIsNotGrantedAgain) {
   for (const auto& c : test::resolver_cases()) {
     SCOPED_TRACE(c.name);
-    const auto first = resolve(c.host, c.holds, c.request).value();
+    const auto first = resolve(c.host, c.holds, c.request, c.policy).value();
     if (first.granted() == nullptr) continue;
     auto holds = c.holds;
     for (const auto& device : first.granted()->plan.devices) holds.push_back({device, 99, "libvirt:first"});
     auto next = c.request;
     next.mdev_uuid = Uuid::random();
-    const auto second = resolve(c.host, holds, next).value();
+    const auto second = resolve(c.host, holds, next, c.policy).value();
     if (second.granted() == nullptr) continue;
     for (const auto& device : second.granted()->plan.devices) {
       EXPECT_THAT(first.granted()->plan.devices, Not(testing::Contains(device))) << device.device;
@@ -99,8 +101,8 @@ TEST(Resolver, GrantedDeviceIsNotGrantedAgain) {
 TEST(Resolver, SameInputSameAnswer) {
   for (const auto& c : test::resolver_cases()) {
     SCOPED_TRACE(c.name);
-    const auto one = resolve(c.host, c.holds, c.request).value();
-    const auto two = resolve(c.host, c.holds, c.request).value();
+    const auto one = resolve(c.host, c.holds, c.request, c.policy).value();
+    const auto two = resolve(c.host, c.holds, c.request, c.policy).value();
     EXPECT_EQ(test::verdicts(one), test::verdicts(two));
     if (one.granted() == nullptr) continue;
     EXPECT_TRUE(one.granted()->plan.steps == two.granted()->plan.steps);
@@ -112,7 +114,7 @@ TEST(Resolver, SameInputSameAnswer) {
 TEST(Reasons, AreEachProducedBySomeCase) {
   std::set<const Reason*> produced;
   for (const auto& c : test::resolver_cases()) {
-    const auto resolution = resolve(c.host, c.holds, c.request).value();
+    const auto resolution = resolve(c.host, c.holds, c.request, c.policy).value();
     for (const auto& candidate : resolution.candidates) produced.insert(candidate.reason);
   }
   for (const auto* reason : all_reasons()) EXPECT_TRUE(produced.contains(reason)) << reason->code << " never happens";
@@ -126,6 +128,17 @@ TEST(Reasons, HaveTheirOwnCodeAndSaySomething) {
     EXPECT_FALSE(reason->meaning.empty());
     EXPECT_FALSE(reason->remedy.empty());
   }
+}
+
+TEST(Resolver, WholeGpuIsSuggestedOnlyWhereThePolicyLetsItStandIn) {
+  auto wanted = test::request(test::kMig3);
+  wanted.fallback = Fallback::kNone;
+  const auto suggested = resolve(test::mig_gpu(), {}, wanted, Policy{}).value();
+  EXPECT_THAT(suggested.candidates[0].remedy, HasSubstr("--fallback gpu"));
+  Policy policy;
+  policy.most_fallback = Fallback::kNone;
+  const auto kept_quiet = resolve(test::mig_gpu(), {}, wanted, policy).value();
+  EXPECT_THAT(kept_quiet.candidates[0].remedy, Not(HasSubstr("--fallback")));
 }
 
 TEST(Resolver, UnknownNameIsNotFoundAndNeverAWholeGpu) {
