@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
   add_hook(app, session);
   add_reconcile(app, session);
   add_policy(app, session);
+  add_reasons(app, session);
   add_completion(app, session);
   try {
     app.parse(argc, argv);

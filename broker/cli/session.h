@@ -104,6 +104,7 @@ void add_args(CLI::App& app, Session& session);
 void add_hook(CLI::App& app, Session& session);
 void add_reconcile(CLI::App& app, Session& session);
 void add_policy(CLI::App& app, Session& session);
+void add_reasons(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 
 }  // namespace slicebroker::broker::cli

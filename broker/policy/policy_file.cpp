@@ -121,6 +121,7 @@ class Reader {
     error.reason = "BAD_POLICY";
     error.tried = "read the policy";
     error.subject = std::move(file_);
+    error.fact = "nothing of it is applied";
     error.hint = kHint;
     // A table of toml++ goes by its keys, a reader by lines.
     std::stable_sort(problems_.begin(), problems_.end(),

@@ -7,6 +7,7 @@
 
 #include "broker/ledger/lease.h"
 #include "broker/policy/policy.h"
+#include "broker/render/code_table.h"
 #include "broker/resolver/resolver.h"
 #include "broker/service/broker.h"
 #include "vfio/inventory.h"
@@ -47,6 +48,14 @@ std::string render_findings(const std::vector<Finding>& findings, Format format)
 // file is in order.
 std::string render_policy(const Policy& policy, const std::string& source, Format format);
 std::string render_policy_in_order(const std::string& file, Format format);
+
+// reasons: every code, or one.
+std::string render_codes(Format format);
+std::string render_code(const CodeEntry& entry, Format format);
+
+// The pages that are made from the code: docs/reasons.md and docs/compatibility.md.
+std::string reasons_page();
+std::string compatibility_page();
 
 // What could not be read while looking; "" where all could. For stderr.
 std::string render_problems(const vfio::Inventory& inventory);
