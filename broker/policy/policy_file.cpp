@@ -251,6 +251,22 @@ Policy read_document(Reader& reader, const toml::table& document) {
   return policy;
 }
 
+// toml++ 3.3.0 reaches __builtin_unreachable for letters from U+00A1 to U+0499 outside of strings and comments. No word
+// of a policy has one, so each becomes a '?', which does no harm in a comment and is named at its place elsewhere.
+std::string in_ascii(std::string_view text) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  std::string ascii;
+  bool in_letter = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool continues = in_letter && (byte & 0xc0U) == 0x80U;
+    in_letter = byte >= 0x80U;
+    if (!continues) ascii += in_letter ? '?' : c;
+  }
+  return ascii;
+}
+
 Error unreadable(const std::string& file, int os_errno) {
   Error error = os_error("read the policy", file, os_errno);
   error.code = ErrorCode::kUsage;
@@ -264,7 +280,7 @@ Result<Policy> parse_policy(std::string_view text, const std::string& file) {
   Reader reader(file);
   Policy policy;
   try {
-    policy = read_document(reader, toml::parse(text));
+    policy = read_document(reader, toml::parse(in_ascii(text)));
   } catch (const toml::parse_error& error) {
     reader.wrong(error.source(), "syntax", std::string(error.description()));
   }

@@ -34,7 +34,8 @@ std::string documented_example() {
 }
 
 TEST(PolicyFile, EmptyOneIsTheDefault) {
-  for (const auto* text : {"", "# nothing\n", "[gpus]\n[limits]\n[defaults]\n[surfaces]\n"}) {
+  for (const auto* text :
+       {"", "# nothing\n", "[gpus]\n[limits]\n[defaults]\n[surfaces]\n", "\xef\xbb\xbf# \u00e9\u0416\n"}) {
     const auto policy = parse_policy(text, kFile);
     ASSERT_TRUE(ok(policy)) << text;
     EXPECT_TRUE(*policy == Policy{}) << text;
@@ -79,6 +80,9 @@ TEST(PolicyFile, WhatIsWrongIsNamedWithItsPlace) {
       {"syntax", "[gpus\n", "1:6", "syntax", "expected"},
       {"value without quotes", "[limits]\nfallback = none\n", "2:13", "syntax", "expected"},
       {"table without a name", "[=]\n", "1:2", "syntax", "saw '='"},
+      {"letter beyond ASCII", "# \u00fc\n[gp\u00fcs]\n", "2:4", "syntax", "?"},
+      {"letter beyond ASCII in a text", "[gpus]\ninclude = [\"\u00e9\"]\n", "2:12", "gpus.include", "'?'"},
+      {"half a letter", "[gpus]\nincl\xbcude = []\n", "2:5", "syntax", "?"},
       {"key twice", "[limits]\nfallback = \"none\"\nfallback = \"gpu\"\n", "3:12", "syntax", "fallback"},
       {"table twice", "[gpus]\n[limits]\n[gpus]\n", "3:1", "syntax", "gpus"},
       {"unknown table", "[gpu]\n", "1:2", "gpu", "did you mean gpus?"},
