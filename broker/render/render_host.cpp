@@ -49,6 +49,29 @@ std::string holder_of(const std::vector<Lease>& leases, const PciAddress& functi
   return holder_of(leases, device_key(function));
 }
 
+// "pid 4711 (qemu-system-x86), ...": who has the device open.
+std::string users_of(const std::vector<vfio::Holder>& holders) {
+  std::vector<std::string> texts;
+  for (const auto& holder : holders) {
+    const std::string text = "pid " + std::to_string(holder.pid) + " (" + holder.command + ")";
+    if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
+  }
+  return join(texts, ", ");
+}
+
+// What runs on a GPU instance, as a selector.
+std::string user_of(const Inventory& inventory, const PciAddress& gpu, std::uint32_t instance) {
+  for (const auto& mdev : inventory.mdevs) {
+    if (mdev.gpu_instance_id == instance && mdev.parent && inventory.gpu_of(*mdev.parent) == gpu) {
+      return "mdev=" + mdev.uuid.to_string();
+    }
+  }
+  for (const auto& vf : inventory.vendor_vfs) {
+    if (vf.gpu_instance_id == instance && inventory.gpu_of(vf.address) == gpu) return "vf=" + vf.address.to_string();
+  }
+  return "";
+}
+
 bool is_managed(const Inventory& inventory, const PciFunction& function, const Policy& policy) {
   return !why_not_managed(policy, inventory, function);
 }
@@ -78,17 +101,23 @@ struct Slice {
   std::string kind;  // "MIG", "mdev", "vendor-vf", "vf"
   std::string what;
   std::string device;
-  std::string holder;
+  std::string lease;  // its owner
+  std::string user;   // who uses it, with a lease or without
   bool managed;
 };
 
-void add_mig_slices(const Gpu& gpu, const std::vector<Lease>& leases, bool managed, std::vector<Slice>& slices) {
+const std::string& held_by(const Slice& slice) {
+  return slice.lease.empty() ? slice.user : slice.lease;
+}
+
+void add_mig_slices(const Inventory& inventory, const Gpu& gpu, const std::vector<Lease>& leases, bool managed,
+                    std::vector<Slice>& slices) {
   for (const auto& instance : gpu.instances) {
     for (const auto& compute : instance.compute_instances) {
       const std::string key = gpu_instance_key(gpu.address, instance.id);
       slices.push_back({compute.mig_uuid, "MIG", profile_name(gpu, instance.profile_id),
                         gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(leases, key),
-                        managed});
+                        user_of(inventory, gpu.address, instance.id), managed});
     }
   }
 }
@@ -97,13 +126,13 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
   std::vector<Slice> slices;
   if (inventory.nvidia) {
     for (const auto& gpu : inventory.nvidia->gpus) {
-      add_mig_slices(gpu, leases, is_managed(inventory, gpu.address, policy), slices);
+      add_mig_slices(inventory, gpu, leases, is_managed(inventory, gpu.address, policy), slices);
     }
   }
   for (const auto& mdev : inventory.mdevs) {
     slices.push_back({"mdev=" + mdev.uuid.to_string(), "mdev", mdev.type_id,
                       mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid)),
-                      is_managed(inventory, mdev.parent, policy)});
+                      users_of(inventory.holders_of(mdev)), is_managed(inventory, mdev.parent, policy)});
   }
   for (const auto& function : inventory.functions) {
     if (!function.physical_function) continue;
@@ -113,7 +142,7 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
                                                          : "vGPU type " + std::to_string(vendor->current_type);
     slices.push_back({"vf=" + function.address.to_string(), vendor != nullptr ? "vendor-vf" : "vf", what,
                       function.physical_function->to_string(), holder_of(leases, function.address),
-                      is_managed(inventory, function, policy)});
+                      users_of(inventory.holders_of(function)), is_managed(inventory, function, policy)});
   }
   return slices;
 }
@@ -165,14 +194,15 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
   for (const auto& function : inventory.functions) {
     if (!is_gpu(function)) continue;
     const auto* gpu = inventory.find_nvidia_gpu(function.address);
-    const std::string holder = holder_of(leases, function.address);
+    const std::string lease = holder_of(leases, function.address);
+    const std::string user = users_of(inventory.holders_of(function));
     const std::string group = function.iommu_group ? std::to_string(*function.iommu_group) : "";
     const std::string mig(gpu != nullptr ? mig_word(gpu->mig_mode) : "-");
     const auto not_managed = why_not_managed(policy, inventory, function);
     rows.push_back({function.address.to_string(), ids_of(function), or_dash(function.driver.value_or("")),
                     or_dash(group), mig, std::to_string(function.vf_count) + "/" + std::to_string(function.vf_total),
                     gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", yes_or_no(!not_managed),
-                    or_dash(holder)});
+                    or_dash(lease.empty() ? user : lease)});
     ordered_json entry{{"address", function.address.to_string()},
                        {"ids", ids_of(function)},
                        {"driver", function.driver.value_or("")},
@@ -184,7 +214,8 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
                        {"uuid", gpu != nullptr ? gpu->uuid : ""},
                        {"managed", !not_managed},
                        {"not_managed_because", not_managed.value_or("")},
-                       {"held_by", holder}};
+                       {"held_by", lease},
+                       {"used_by", user}};
     array.push_back(std::move(entry));
   }
   return format == Format::kJson ? document({{"gpus", array}}) : table(rows);
@@ -196,13 +227,14 @@ std::string render_slices(const Inventory& inventory, const std::vector<Lease>& 
   auto array = ordered_json::array();
   for (const auto& slice : slices_of(inventory, leases, policy)) {
     rows.push_back(
-        {slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed), or_dash(slice.holder)});
+        {slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed), or_dash(held_by(slice))});
     array.push_back({{"selector", slice.selector},
                      {"kind", slice.kind},
                      {"what", slice.what},
                      {"on", slice.device},
                      {"managed", slice.managed},
-                     {"held_by", slice.holder}});
+                     {"held_by", slice.lease},
+                     {"used_by", slice.user}});
   }
   return format == Format::kJson ? document({{"slices", array}}) : table(rows);
 }

@@ -2,6 +2,8 @@
 #include "broker/render/table.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 namespace slicebroker::broker {
 
@@ -25,18 +27,21 @@ std::string table(const std::vector<std::vector<std::string>>& rows, const std::
 }
 
 std::vector<std::vector<std::string>> folded(const std::vector<std::vector<std::string>>& rows, std::size_t column) {
-  const auto same_but_for_it = [&](std::vector<std::string> a, std::vector<std::string> b) {
-    if (a.size() <= column || b.size() <= column) return false;
-    a[column] = b[column];
-    return a == b;
-  };
   std::vector<std::vector<std::string>> result;
-  for (std::size_t first = 0; first < rows.size();) {
-    std::size_t next = first + 1;
-    while (next < rows.size() && same_but_for_it(rows[first], rows[next])) ++next;
-    result.push_back(rows[first]);
-    if (next - first > 1) result.back()[column] += " and " + std::to_string(next - first - 1) + " more";
-    first = next;
+  std::map<std::vector<std::string>, std::size_t> places;  // of a row without the column
+  std::vector<std::set<std::string>> values;               // of the column, by place
+  for (const auto& row : rows) {
+    auto rest = row;
+    if (row.size() > column) rest[column].clear();
+    const auto [place, is_new] = places.try_emplace(row.size() > column ? std::move(rest) : row, result.size());
+    if (is_new) {
+      result.push_back(row);
+      values.emplace_back();
+    }
+    if (row.size() > column) values[place->second].insert(row[column]);
+  }
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    if (values[i].size() > 1) result[i][column] += " and " + std::to_string(values[i].size() - 1) + " more";
   }
   return result;
 }

@@ -9,7 +9,7 @@ namespace slicebroker::broker {
 // Rows in columns two blanks apart, the last one as long as it is.
 std::string table(const std::vector<std::vector<std::string>>& rows, const std::string& indent = "");
 
-// Runs of rows that differ in this column only, as one row: "0000:41:00.4 and 15 more".
+// Rows that differ in this column only, as one row where the first of them stood: "0000:41:00.4 and 15 more".
 std::vector<std::vector<std::string>> folded(const std::vector<std::vector<std::string>>& rows, std::size_t column);
 
 }  // namespace slicebroker::broker
