@@ -54,6 +54,22 @@ bool changes_nothing(const std::string& command) {
   return false;
 }
 
+// Where two texts first differ, for people.
+std::string difference(const std::string& wanted, const std::string& seen) {
+  std::istringstream a(wanted), b(seen);
+  std::string wanted_line, seen_line;
+  for (int number = 1;; ++number) {
+    const bool more_wanted = static_cast<bool>(std::getline(a, wanted_line));
+    const bool more_seen = static_cast<bool>(std::getline(b, seen_line));
+    if (!more_wanted) wanted_line = "(the end)";
+    if (!more_seen) seen_line = "(the end)";
+    if (wanted_line != seen_line) {
+      return "line " + std::to_string(number) + "\n  first:  " + wanted_line + "\n  second: " + seen_line;
+    }
+    if (!more_wanted && !more_seen) return "nowhere";
+  }
+}
+
 // A mounted host, and a ledger of its own.
 class Stage {
  public:
@@ -94,8 +110,11 @@ class Stage {
   Answer run_twice(const std::string& command) {
     const auto before = host_->snapshot();
     auto first = run(command);
-    if (run(command) != first) fail("two answers to: " + command);
-    if (host_->snapshot() != before) fail("the host changed by: " + command);
+    const auto second = run(command);
+    if (second != first) fail("two answers to: " + command + ", " + difference(first.output, second.output));
+    if (const auto after = host_->snapshot(); after != before) {
+      fail("the host changed by: " + command + ", " + difference(before, after));
+    }
     return first;
   }
 
@@ -111,22 +130,6 @@ void perform(Entry& entry, Stage& stage) {
     auto answer = changes_nothing(entry.text) ? stage.run_twice(entry.text) : stage.run(entry.text);
     entry.output = std::move(answer.output);
     entry.status = answer.status;
-  }
-}
-
-// Where the texts first differ, for people.
-std::string difference(const std::string& wanted, const std::string& seen) {
-  std::istringstream a(wanted), b(seen);
-  std::string wanted_line, seen_line;
-  for (int number = 1;; ++number) {
-    const bool more_wanted = static_cast<bool>(std::getline(a, wanted_line));
-    const bool more_seen = static_cast<bool>(std::getline(b, seen_line));
-    if (!more_wanted) wanted_line = "(the end)";
-    if (!more_seen) seen_line = "(the end)";
-    if (wanted_line != seen_line) {
-      return "line " + std::to_string(number) + "\n  wanted: " + wanted_line + "\n  seen:   " + seen_line;
-    }
-    if (!more_wanted && !more_seen) return "nowhere";
   }
 }
 
@@ -154,6 +157,6 @@ int main(int argc, char** argv) {
     std::ofstream(file) << seen;
     return unmodelled.empty() ? 0 : 1;
   }
-  if (seen != wanted) fail(file.string() + " differs at " + difference(wanted, seen));
+  if (seen != wanted) fail(file.string() + " (first) and what is seen differ at " + difference(wanted, seen));
   return unmodelled.empty() ? 0 : 1;
 }
