@@ -16,8 +16,13 @@ struct Context {
   const Request& request;  // with the policy's floor of isolation
   const Policy& policy;
 
-  // The active lease on a device, or nullptr.
+  // What holds a device, or nullptr.
   const Hold* hold_on(const std::string& device) const;
+
+  // The first quarantine or foreign claim, which is more than a lease, on one of the functions, or on anything of a
+  // GPU; nullptr where there is none.
+  const Hold* fence_on(const std::vector<const vfio::PciFunction*>& functions) const;
+  const Hold* fence_on_part_of(const PciAddress& gpu) const;
 };
 
 // kNotFound: the selector names nothing that exists; the hint has near misses.
@@ -25,7 +30,7 @@ Error names_nothing(std::string subject, std::string fact, std::string hint);
 
 // An empty remedy means the reason's own.
 Candidate rejected(Candidate candidate, const Reason& reason, std::string fact, std::string remedy = {});
-Candidate leased(Candidate candidate, const Hold& hold);
+Candidate leased(Candidate candidate, const Hold& hold);  // rejected for what the hold is: lease, quarantine, foreign
 
 // "pid 4711 (nv-hostengine) has /dev/nvidia0 open, ..."
 std::string holder_text(const std::vector<vfio::Holder>& holders);

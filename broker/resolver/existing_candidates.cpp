@@ -9,6 +9,12 @@ namespace {
 
 using hypervisors::Surface;
 
+// The quarantine or foreign claim on the GPU instance that a vGPU runs on.
+const Hold* instance_fence(const Context& context, const PciAddress& gpu, std::optional<std::uint32_t> instance) {
+  const auto* hold = instance ? context.hold_on(gpu_instance_key(gpu, *instance)) : nullptr;
+  return hold != nullptr && hold->kind != HoldKind::kLease ? hold : nullptr;
+}
+
 Candidate resolve_vendor_vf(const Context& context, const vfio::PciFunction& function,
                             const vfio::nvidia::VendorVf& vf) {
   Candidate candidate;
@@ -20,6 +26,10 @@ Candidate resolve_vendor_vf(const Context& context, const vfio::PciFunction& fun
   for (const auto& address : {function.address, gpu_of(function)}) {
     if (const auto* hold = context.hold_on(device_key(address))) return leased(candidate, *hold);
   }
+  if (const auto* hold = context.fence_on(context.inventory.group_companions(function))) {
+    return leased(candidate, *hold);
+  }
+  if (const auto* hold = instance_fence(context, gpu_of(function), vf.gpu_instance_id)) return leased(candidate, *hold);
   if (vf.current_type == 0) return rejected(candidate, reasons::kVgpuTypeNotSet, "current_vgpu_type is 0");
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, "its vGPU is time-sliced");
@@ -75,6 +85,10 @@ Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selec
   }
   for (const auto& key : {device_key(mdev->uuid), device_key(gpu_of(*parent))}) {
     if (const auto* hold = context.hold_on(key)) return leased(candidate, *hold);
+  }
+  if (const auto* hold = context.fence_on({parent})) return leased(candidate, *hold);
+  if (const auto* hold = instance_fence(context, gpu_of(*parent), mdev->gpu_instance_id)) {
+    return leased(candidate, *hold);
   }
   if (const auto holders = context.inventory.holders_of(*mdev); !holders.empty()) {
     return rejected(candidate, reasons::kHeldByProcess, holder_text(holders));

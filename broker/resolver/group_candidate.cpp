@@ -92,6 +92,7 @@ bool has_hidden_vgpu(const Context& context, const PciFunction& function) {
 std::string slices_in_use(const Context& context, const PciFunction& function) {
   std::vector<std::string> texts;
   for (const auto& hold : context.holds) {
+    if (hold.kind != HoldKind::kLease) continue;
     if (hold.leased.gpu != function.address || hold.leased.device == device_key(function.address)) continue;
     const std::string text = hold.owner + " holds a slice of it by lease " + std::to_string(hold.generation);
     if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
@@ -216,6 +217,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   for (const auto* companion : companions) {
     if (const auto* hold = context.hold_on(device_key(companion->address))) return leased(candidate, *hold);
   }
+  if (const auto* hold = context.fence_on_part_of(function.address)) return leased(candidate, *hold);
   if (const auto in_use = slices_in_use(context, function); !in_use.empty()) {
     return rejected(candidate, reasons::kGpuNotIdle, in_use);
   }

@@ -17,6 +17,8 @@ LeaseId id_of(const Hold& hold) {
 }
 
 std::string who(const Hold& hold) {
+  if (hold.kind == HoldKind::kQuarantine) return "quarantined";
+  if (hold.kind == HoldKind::kForeign) return hold.owner;
   return hold.generation == kThisRequest ? "an earlier selector of this request"
                                          : hold.owner + " by lease " + std::to_string(hold.generation);
 }

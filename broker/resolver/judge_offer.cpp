@@ -36,6 +36,21 @@ bool check_any_instance(const Context& context, const Offer& offer, Candidate& c
   return false;
 }
 
+// Rejects a candidate for any instance of a profile while one of them is quarantined or another tool's: NVIDIA's driver
+// picks the instance, and could pick that one.
+bool check_profile(const Context& context, const Offer& offer, Candidate& candidate) {
+  const auto* gpu = context.inventory.find_nvidia_gpu(gpu_of(*offer.function));
+  if (gpu == nullptr || !offer.gpu_instance_profile_id) return true;
+  for (const auto& instance : gpu->instances) {
+    if (instance.profile_id != *offer.gpu_instance_profile_id) continue;
+    const auto* hold = context.hold_on(gpu_instance_key(gpu->address, instance.id));
+    if (hold == nullptr || hold->kind == HoldKind::kLease) continue;
+    candidate = leased(candidate, *hold);
+    return false;
+  }
+  return true;
+}
+
 // Rejects a candidate whose function is leased, busy or held; whether it is free.
 bool check_function(const Context& context, const Offer& offer, Candidate& candidate) {
   const auto& function = *offer.function;
@@ -45,6 +60,13 @@ bool check_function(const Context& context, const Offer& offer, Candidate& candi
   }
   if (const auto* hold = context.hold_on(device_key(function.address))) {
     candidate = leased(candidate, *hold);
+    return false;
+  }
+  // A mediated device is in a group of its own; a VF is in one with its companions.
+  const auto* fence =
+      offer.surface == Surface::kVendorVf ? context.fence_on(context.inventory.group_companions(function)) : nullptr;
+  if (fence != nullptr) {
+    candidate = leased(candidate, *fence);
     return false;
   }
   const auto* vendor = context.inventory.find_vendor_vf(function.address);
@@ -96,6 +118,7 @@ std::size_t awaited_mdevs(const Context& context, const Offer& offer) {
   constexpr std::string_view kPrefix = "mdev:";
   if (offer.surface != Surface::kMdev || offer.function->physical_function) return 0;
   return static_cast<std::size_t>(std::count_if(context.holds.begin(), context.holds.end(), [&](const Hold& hold) {
+    if (hold.kind != HoldKind::kLease) return false;
     if (hold.leased.gpu != offer.function->address || !hold.leased.device.starts_with(kPrefix)) return false;
     const auto uuid = Uuid::parse(std::string_view(hold.leased.device).substr(kPrefix.size()));
     return uuid && context.inventory.find_mdev(*uuid) == nullptr;
@@ -168,6 +191,7 @@ Candidate judge(const Context& context, const Offer& offer, std::optional<std::u
     return rejected(candidate, reasons::kNotTheAgreedDevice, "the XML does not name it");
   }
   if (instance && !check_instance(context, gpu_of(*offer.function), *instance, candidate)) return candidate;
+  if (!instance && !check_profile(context, offer, candidate)) return candidate;
   if (!check_any_instance(context, offer, candidate)) return candidate;
   if (!check_function(context, offer, candidate) || !check_uuid(context, offer, candidate)) return candidate;
   if (offer.available <= awaited_mdevs(context, offer)) return no_capacity(context, offer, std::move(candidate));

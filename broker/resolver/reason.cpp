@@ -86,6 +86,9 @@ const Reason kSurfaceDenied{"SURFACE_DENIED", kRefused, "the policy does not let
                             "ask for what another surface can carry, or have [surfaces] in the policy changed"};
 const Reason kFallbackDenied{"FALLBACK_DENIED", kRefused, "the policy lets no whole GPU stand in for a slice",
                              "ask for the whole GPU as such (gpu=), or have limits.fallback in the policy changed"};
+const Reason kQuarantined{"QUARANTINED", kRefused, "somebody has to look at it before it is leased again",
+                          "look at it, then: slicebroker quarantine clear DEVICE"};
+const Reason kForeignOwner{"FOREIGN_OWNER", kHeld, "another tool owns it", "free it with the tool that owns it"};
 
 }  // namespace reasons
 
@@ -122,7 +125,9 @@ std::span<const Reason* const> all_reasons() {
                                    &kMdevUuidTaken,
                                    &kNotManaged,
                                    &kSurfaceDenied,
-                                   &kFallbackDenied};
+                                   &kFallbackDenied,
+                                   &kQuarantined,
+                                   &kForeignOwner};
   return kAll;
 }
 

@@ -56,6 +56,8 @@ extern const Reason kMdevUuidTaken;
 extern const Reason kNotManaged;
 extern const Reason kSurfaceDenied;
 extern const Reason kFallbackDenied;
+extern const Reason kQuarantined;
+extern const Reason kForeignOwner;
 }  // namespace reasons
 
 // Every reason, for documents and tests.

@@ -228,6 +228,20 @@ const Hold* Context::hold_on(const std::string& device) const {
   return at == holds.end() ? nullptr : &*at;
 }
 
+const Hold* Context::fence_on(const std::vector<const vfio::PciFunction*>& functions) const {
+  for (const auto* function : functions) {
+    const auto* hold = hold_on(device_key(function->address));
+    if (hold != nullptr && hold->kind != HoldKind::kLease) return hold;
+  }
+  return nullptr;
+}
+
+const Hold* Context::fence_on_part_of(const PciAddress& gpu) const {
+  const auto at = std::find_if(holds.begin(), holds.end(),
+                               [&](const Hold& h) { return h.kind != HoldKind::kLease && h.leased.gpu == gpu; });
+  return at == holds.end() ? nullptr : &*at;
+}
+
 std::string device_key(const PciAddress& function) {
   return "pci:" + function.to_string();
 }
@@ -263,6 +277,16 @@ Candidate rejected(Candidate candidate, const Reason& reason, std::string fact, 
 }
 
 Candidate leased(Candidate candidate, const Hold& hold) {
+  const auto& device = hold.leased.device;
+  const std::string detail = hold.detail.empty() ? "" : ": " + hold.detail;
+  switch (hold.kind) {
+    case HoldKind::kLease: break;
+    case HoldKind::kQuarantine:
+      return rejected(std::move(candidate), reasons::kQuarantined, device + " is quarantined" + detail,
+                      "look at it, then: slicebroker quarantine clear " + device);
+    case HoldKind::kForeign:
+      return rejected(std::move(candidate), reasons::kForeignOwner, hold.owner + " owns " + device + detail);
+  }
   if (hold.generation == kThisRequest) {
     return rejected(std::move(candidate), reasons::kLeased, "an earlier selector of this request takes it",
                     "name each device once, or ask for a profile or type");

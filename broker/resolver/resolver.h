@@ -31,12 +31,22 @@ std::string gpu_instance_key(const PciAddress& gpu, std::uint32_t instance);  //
 // The n-th lease of any GPU instance of a profile, which the driver picks: "any-instance:0000:41:00.0/19/n".
 std::string any_instance_key(const PciAddress& gpu, std::uint32_t profile, std::size_t n);
 
-// A device that an active lease holds, as the resolver needs to know it.
+// Why a device can't be had. All but a lease also keep the device's IOMMU group and its GPU's other uses away.
+enum class HoldKind {
+  kLease,       // an active lease has it
+  kQuarantine,  // somebody has to look at it first
+  kForeign,     // another tool owns it
+};
+
 constexpr std::int64_t kThisRequest = 0;  // generation of what an earlier selector of the same request takes
+
+// A device that is held, as the resolver needs to know it.
 struct Hold {
   LeasedDevice leased;
-  std::int64_t generation = 0;
-  std::string owner;  // "libvirt:web1"
+  std::int64_t generation = 0;  // of a lease
+  std::string owner;            // "libvirt:web1"; of a foreign device the tool
+  HoldKind kind = HoldKind::kLease;
+  std::string detail = {};  // what a quarantine or the other tool's claim rests on: one clause
 };
 
 // The ordered steps that make a candidate attachable, what the hypervisor is then told, and what the lease takes.

@@ -5,6 +5,8 @@
 namespace slicebroker::test {
 namespace {
 
+using broker::Hold;
+using broker::HoldKind;
 using broker::Request;
 using vfio::Inventory;
 
@@ -33,6 +35,13 @@ Request allowing(const PciAddress& companion) {
   auto made = request("gpu=41:00.0");
   made.allowed_group_members = {companion};
   return made;
+}
+
+// What holds the GPU is no lease.
+std::vector<Hold> held_as(HoldKind kind) {
+  auto made = hold(broker::device_key(kGpu));
+  made.kind = kind;
+  return {made};
 }
 
 // A plain VF of another vendor's card.
@@ -64,6 +73,8 @@ std::vector<ResolverCase> group_cases() {
   return {
       {"GPU by address", plain_gpu(), {}, gpu, granted},
       {"GPU by UUID", mig_gpu(), {}, request("gpu=" + kGpuUuid), granted},
+      {"GPU in quarantine", plain_gpu(), held_as(HoldKind::kQuarantine), gpu, {"gpu 0000:41:00.0 QUARANTINED"}},
+      {"GPU of another tool", plain_gpu(), held_as(HoldKind::kForeign), gpu, {"gpu 0000:41:00.0 FOREIGN_OWNER"}},
       {"GPU for Cloud Hypervisor",
        plain_gpu(),
        {},
