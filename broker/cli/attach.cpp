@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "broker/cli/session.h"
 
 namespace slicebroker::broker::cli {
@@ -8,6 +10,7 @@ struct Arguments {
   std::string vm;
   std::vector<std::string> selectors;
   std::string hypervisor;
+  std::string tenant;
   bool dry_run = false;
   RequestArguments request;
 };
@@ -28,6 +31,20 @@ Result<hypervisors::VmReference> vm_of(const Arguments& arguments) {
   return fail(std::move(error));
 }
 
+// It is written into the ledger and every table, so it has to be one line.
+Result<std::string> tenant_of(const Arguments& arguments) {
+  constexpr std::size_t kLongest = 128;
+  const auto& text = arguments.tenant;
+  const auto printable = [](unsigned char c) { return c >= 0x20 && c != 0x7f; };
+  if (text.size() <= kLongest && std::all_of(text.begin(), text.end(), printable)) return text;
+  Error error;
+  error.code = ErrorCode::kUsage;
+  error.tried = "understand --tenant";
+  error.fact = "it is longer than 128 bytes, or has control characters";
+  error.hint = "use a short name";
+  return fail(std::move(error));
+}
+
 Result<Output> attach(const Session& session, const Arguments& arguments) {
   SLICEBROKER_TRY(const auto vm, vm_of(arguments));
   std::vector<Selector> selectors;
@@ -35,7 +52,8 @@ Result<Output> attach(const Session& session, const Arguments& arguments) {
     SLICEBROKER_TRY(auto selector, parse_selector(text));
     selectors.push_back(std::move(selector));
   }
-  SLICEBROKER_TRY(const auto options, arguments.request.options());
+  SLICEBROKER_TRY(auto options, arguments.request.options());
+  SLICEBROKER_TRY(options.tenant, tenant_of(arguments));
   SLICEBROKER_TRY(auto broker, session.broker());
   if (arguments.dry_run) {
     SLICEBROKER_TRY(const auto plans, broker.plan_attach(vm, selectors, options));
@@ -55,6 +73,8 @@ void add_attach(CLI::App& app, Session& session) {
       ->required();
   command->add_option("--for", arguments->hypervisor, "the VM's hypervisor, where VM has no scheme")
       ->check(CLI::IsMember({"libvirt", "ch", "cloud-hypervisor"}));
+  command->add_option("--tenant", arguments->tenant, "on whose behalf; kept with the lease and in the audit trail")
+      ->type_name("NAME");
   command->add_flag("-n,--dry-run", arguments->dry_run, "print the very plan and change nothing");
   arguments->request.add_to(*command);
   session.run(*command, [&session, arguments] { return attach(session, *arguments); });

@@ -15,8 +15,13 @@ Result<Output> detach(const Session& session, const Arguments& arguments) {
   SLICEBROKER_TRY(const auto vm, Session::vm(arguments.vm));
   SLICEBROKER_TRY(auto broker, session.broker_without_policy(std::chrono::seconds(arguments.timeout_seconds)));
   SLICEBROKER_TRY(const auto leases, broker.find_leases(vm, arguments.device));
-  if (!arguments.dry_run) SLICEBROKER_CHECK(broker.detach(leases));
-  return Output{render_detached(leases, arguments.dry_run ? DryRun::kYes : DryRun::kNo, session.format())};
+  if (arguments.dry_run) {
+    std::vector<Release> planned;
+    for (const auto& lease : leases) planned.push_back({lease, lease.state == LeaseState::kReleased});
+    return Output{render_detached(planned, DryRun::kYes, session.format())};
+  }
+  SLICEBROKER_TRY(const auto releases, broker.detach(leases));
+  return Output{render_detached(releases, DryRun::kNo, session.format())};
 }
 
 }  // namespace

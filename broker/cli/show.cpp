@@ -48,10 +48,11 @@ Result<Output> show(const Session& session, const std::string& argument) {
   const std::string device = without_key(argument);
   const Format format = session.format();
   SLICEBROKER_TRY(const auto broker, session.broker_without_policy());
-  SLICEBROKER_TRY(const auto leases, broker.leases());
-  for (const auto& lease : leases) {
-    if (device == std::to_string(lease.generation)) return Output{render_lease(lease, format)};
+  if (const auto number = parse_number<std::uint32_t>(device)) {
+    SLICEBROKER_TRY(const auto lease, broker.find_lease(*number));
+    if (lease) return Output{render_lease(*lease, format)};
   }
+  SLICEBROKER_TRY(const auto leases, broker.leases());
   SLICEBROKER_TRY(const auto inventory, broker.inventory());
   if (auto text = show_function(inventory, leases, device, format)) return Output{*std::move(text)};
   if (auto text = show_mig(inventory, leases, device, format)) return Output{*std::move(text)};

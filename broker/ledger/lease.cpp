@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/ledger/lease.h"
 
+#include "broker/ledger/quarantine.h"
+
 #include <array>
 #include <utility>
 
@@ -60,6 +62,13 @@ std::vector<Hold> holds_of(const std::vector<Lease>& leases) {
     for (const auto& device : lease.devices) holds.push_back({device, lease.generation, lease.owner()});
   }
   return holds;
+}
+
+Hold hold_of(const Quarantine& quarantine) {
+  Hold hold{quarantine.device, 0, quarantine.by, HoldKind::kQuarantine, quarantine.code};
+  if (!quarantine.detail.empty()) hold.detail += ": " + quarantine.detail;
+  hold.detail += ", since " + quarantine.since;
+  return hold;
 }
 
 }  // namespace slicebroker::broker

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,12 +16,36 @@
 
 namespace slicebroker::broker {
 
-// The life of a lease:
-//   preparing -> prepared -> attached -> releasing -> released
 // preparing: steps run, the VMM has not been told. prepared: the host is ready; the VMM is being told, or a hook waits
-// for its guest to start. releasing: the VMM is asked for it back, steps are undone. A failure on the way up goes to
-// releasing as well; a guest that does not let go brings releasing back to attached.
+// for its guest to start. attached: the guest has it. releasing: the VMM is asked for it back, steps are undone.
 enum class LeaseState { kPreparing, kPrepared, kAttached, kReleasing, kReleased };
+
+// Every way from one state to another; the ledger allows no other (docs/architecture.md shows this table).
+struct Transition {
+  LeaseState from;
+  LeaseState to;
+  std::string_view when;
+};
+inline constexpr std::array kTransitions{
+    Transition{LeaseState::kPreparing, LeaseState::kPrepared, "every step is done"},
+    Transition{LeaseState::kPreparing, LeaseState::kReleasing, "its broker died; another one undoes its steps"},
+    Transition{LeaseState::kPreparing, LeaseState::kReleased, "a step failed and the host is restored, or a reboot"},
+    Transition{LeaseState::kPrepared, LeaseState::kAttached, "the guest has the device"},
+    Transition{LeaseState::kPrepared, LeaseState::kReleasing, "the VMM refused, or its guest never came"},
+    Transition{LeaseState::kPrepared, LeaseState::kReleased, "a reboot"},
+    Transition{LeaseState::kAttached, LeaseState::kReleasing, "detach, the guest's end, reconcile"},
+    Transition{LeaseState::kAttached, LeaseState::kReleased, "a reboot"},
+    Transition{LeaseState::kReleasing, LeaseState::kAttached, "the guest did not let go"},
+    Transition{LeaseState::kReleasing, LeaseState::kReleasing, "another broker goes on with it"},
+    Transition{LeaseState::kReleasing, LeaseState::kReleased, "its steps are undone, or a reboot"},
+};
+
+constexpr bool may_move(LeaseState from, LeaseState to) {
+  for (const auto& transition : kTransitions) {
+    if (transition.from == from && transition.to == to) return true;
+  }
+  return false;
+}
 
 std::string_view name(LeaseState state);
 std::optional<LeaseState> parse_lease_state(std::string_view text);
@@ -46,6 +71,7 @@ struct Lease {
   hypervisors::VmReference vm;
   std::optional<Uuid> vm_uuid;
   std::optional<vfio::ProcessIdentity> vmm;  // the VMM, where it is known
+  std::string tenant;                        // on whose behalf, as attach was told; may be empty
   std::string selector;
   std::string slice;  // what was given, in words
   std::string boot_id;
@@ -53,6 +79,7 @@ struct Lease {
   hypervisors::Attachment attachment;
   std::string guest_address;
   std::string created_at;  // UTC, ISO 8601
+  std::string ended_at;    // the same; empty while it is active
   std::string note;        // why it ended
   std::vector<LeasedDevice> devices;
   std::vector<RecordedStep> steps;

@@ -1,242 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/ledger/ledger.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 
-#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <system_error>
 
+#include "broker/ledger/lease_table.h"
+#include "broker/ledger/ledger_file.h"
 #include "broker/ledger/record.h"
-#include "broker/ledger/sqlite.h"
 
 namespace slicebroker::broker {
 namespace {
-
-constexpr std::int64_t kSchemaVersion = 1;
-constexpr int kBusyMs = 10'000;  // transactions last well below a millisecond; this outlasts a hundred of them
-
-constexpr const char* kSchema = R"sql(
-  CREATE TABLE lease(
-    generation    INTEGER PRIMARY KEY AUTOINCREMENT,
-    state         TEXT NOT NULL CHECK(state IN ('preparing', 'prepared', 'attached', 'releasing', 'released')),
-    vm            TEXT NOT NULL,
-    vm_uuid       TEXT,
-    vmm_pid       INTEGER NOT NULL DEFAULT 0,
-    vmm_start     INTEGER NOT NULL DEFAULT 0,
-    broker_pid    INTEGER NOT NULL,
-    broker_start  INTEGER NOT NULL,
-    boot_id       TEXT NOT NULL,
-    selector      TEXT NOT NULL,
-    slice         TEXT NOT NULL,
-    attachment    TEXT NOT NULL,
-    guest_address TEXT NOT NULL DEFAULT '',
-    created_at    TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-    ended_at      TEXT,
-    note          TEXT NOT NULL DEFAULT ''
-  ) STRICT;
-  CREATE INDEX active_lease ON lease(generation) WHERE state <> 'released';
-
-  CREATE TABLE lease_device(
-    generation INTEGER NOT NULL REFERENCES lease,
-    device     TEXT NOT NULL,
-    gpu        TEXT NOT NULL,
-    released   INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY(generation, device)
-  ) STRICT;
-  CREATE UNIQUE INDEX one_lease_a_device ON lease_device(device) WHERE released = 0;
-
-  CREATE TABLE step(
-    generation INTEGER NOT NULL REFERENCES lease,
-    position   INTEGER NOT NULL,
-    kind       TEXT NOT NULL,
-    fields     TEXT NOT NULL,
-    before     TEXT NOT NULL,
-    already_so INTEGER NOT NULL,
-    state      TEXT NOT NULL CHECK(state IN ('planned', 'started', 'done', 'undone')),
-    PRIMARY KEY(generation, position)
-  ) STRICT;
-
-  CREATE TABLE revision(number INTEGER NOT NULL) STRICT;
-  INSERT INTO revision VALUES(0);
-  PRAGMA user_version = 1;
-)sql";
-
-Error ledger_error(std::string code, std::string subject, std::string fact, std::string hint) {
-  Error error;
-  error.reason = std::move(code);
-  error.tried = "use the ledger";
-  error.subject = std::move(subject);
-  error.fact = std::move(fact);
-  error.hint = std::move(hint);
-  return error;
-}
-
-Result<std::int64_t> read_number(sqlite3* database, std::string_view sql) {
-  SLICEBROKER_TRY(auto query, Statement::prepare(database, sql, "read the ledger"));
-  SLICEBROKER_TRY(const bool row, query.next());
-  return row ? query.number(0) : 0;
-}
-
-// Whether the file is ours already (false: it is empty). Another program's database and a newer version's ledger are
-// refused before anything is written.
-Result<bool> check_schema(sqlite3* database) {
-  SLICEBROKER_TRY(const auto version, read_number(database, "PRAGMA user_version"));
-  SLICEBROKER_TRY(const auto tables, read_number(database, "SELECT count(*) FROM sqlite_master"));
-  if (version == kSchemaVersion) return true;
-  if (version == 0 && tables == 0) return false;
-  return fail(ledger_error("LEDGER_UNUSABLE", sqlite3_db_filename(database, "main"),
-                           version == 0 ? "it is another program's database"
-                                        : "its schema is version " + std::to_string(version) +
-                                              " and this program knows " + std::to_string(kSchemaVersion),
-                           "use the slicebroker that wrote it, or name another directory with --state"));
-}
-
-Result<void> prepare_schema(sqlite3* database) {
-  SLICEBROKER_CHECK(execute(database, "PRAGMA foreign_keys = ON", "open the ledger"));
-  SLICEBROKER_TRY(bool ours, check_schema(database));
-  SLICEBROKER_CHECK(execute(database, "PRAGMA journal_mode = WAL", "open the ledger"));
-  SLICEBROKER_CHECK(execute(database, "PRAGMA synchronous = FULL", "open the ledger"));
-  if (ours) return {};
-  SLICEBROKER_TRY(auto transaction, Transaction::begin(database, "make the ledger"));
-  SLICEBROKER_TRY(ours, check_schema(database));  // another process may have been first
-  if (ours) return {};
-  SLICEBROKER_CHECK(execute(database, kSchema, "make the ledger"));
-  return transaction.commit();
-}
-
-Result<void> add_devices(sqlite3* database, const Lease& lease) {
-  for (const auto& device : lease.devices) {
-    SLICEBROKER_TRY(auto insert,
-                    Statement::prepare(database, "INSERT INTO lease_device(generation, device, gpu) VALUES(?, ?, ?)",
-                                       "record the leased devices"));
-    auto done = insert.bind(lease.generation).bind(device.device).bind(device.gpu.to_string()).run();
-    if (done) continue;
-    if (sqlite3_errcode(database) != SQLITE_CONSTRAINT) return done;
-    Error error = ledger_error("LEASED", device.device, "another VM has leased it meanwhile", "");
-    error.code = ErrorCode::kHeld;
-    return fail(std::move(error));
-  }
-  return {};
-}
-
-Result<void> add_steps(sqlite3* database, const Lease& lease) {
-  for (std::size_t i = 0; i < lease.steps.size(); ++i) {
-    const auto& step = lease.steps[i];
-    SLICEBROKER_TRY(auto insert, Statement::prepare(
-                                     database,
-                                     "INSERT INTO step(generation, position, kind, fields, before, already_so, state) "
-                                     "VALUES(?, ?, ?, ?, ?, ?, ?)",
-                                     "record the steps"));
-    SLICEBROKER_CHECK(insert.bind(lease.generation)
-                          .bind(static_cast<std::int64_t>(i))
-                          .bind(kind(step.step))
-                          .bind(fields_text(fields(step.step)))
-                          .bind(fields_text(step.before))
-                          .bind(static_cast<std::int64_t>(step.already_so))
-                          .bind(name(step.state))
-                          .run());
-  }
-  return {};
-}
-
-Result<std::int64_t> add_lease(sqlite3* database, const Lease& lease) {
-  SLICEBROKER_TRY(
-      auto insert,
-      Statement::prepare(
-          database,
-          "INSERT INTO lease(state, vm, vm_uuid, broker_pid, broker_start, boot_id, selector, slice, attachment) "
-          "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
-          "record the lease"));
-  const auto vm_uuid = lease.vm_uuid ? std::optional(lease.vm_uuid->to_string()) : std::nullopt;
-  SLICEBROKER_CHECK(insert.bind(name(lease.state))
-                        .bind(lease.vm.to_string())
-                        .bind_optional(vm_uuid)
-                        .bind(std::int64_t{lease.broker.pid})
-                        .bind(static_cast<std::int64_t>(lease.broker.start_time))
-                        .bind(lease.boot_id)
-                        .bind(lease.selector)
-                        .bind(lease.slice)
-                        .bind(attachment_text(lease.attachment))
-                        .run());
-  return sqlite3_last_insert_rowid(database);
-}
 
 Result<void> bump_revision(sqlite3* database) {
   return execute(database, "UPDATE revision SET number = number + 1", "record the lease");
 }
 
-Result<void> read_devices(sqlite3* database, Lease& lease) {
-  SLICEBROKER_TRY(auto query, Statement::prepare(
-                                  database, "SELECT device, gpu FROM lease_device WHERE generation = ? ORDER BY rowid",
-                                  "read the leased devices"));
-  query.bind(lease.generation);
-  while (true) {
-    SLICEBROKER_TRY(const bool row, query.next());
-    if (!row) return {};
-    const auto gpu = PciAddress::parse(query.text(1));
-    if (!gpu) return fail(malformed_record("lease_device.gpu", query.text(1)));
-    lease.devices.push_back({query.text(0), *gpu});
-  }
+// A caller that would break the life of a lease is wrong, and whatever it did next would be, too.
+void require_transition(LeaseState from, LeaseState to) {
+  if (may_move(from, to)) return;
+  const std::string text =
+      "slicebroker: bug: a lease can't go from " + std::string(name(from)) + " to " + std::string(name(to)) + "\n";
+  std::fputs(text.c_str(), stderr);
+  std::abort();
 }
 
-Result<void> read_steps(sqlite3* database, Lease& lease) {
-  SLICEBROKER_TRY(
-      auto query,
-      Statement::prepare(
-          database, "SELECT kind, fields, before, already_so, state FROM step WHERE generation = ? ORDER BY position",
-          "read the steps"));
-  query.bind(lease.generation);
-  while (true) {
-    SLICEBROKER_TRY(const bool row, query.next());
-    if (!row) return {};
-    SLICEBROKER_TRY(const auto step_fields, parse_fields(query.text(1)));
-    SLICEBROKER_TRY(auto step, vfio::step_from(query.text(0), step_fields));
-    SLICEBROKER_TRY(auto before, parse_fields(query.text(2)));
-    const auto state = parse_step_state(query.text(4));
-    if (!state) return fail(malformed_record("step.state", query.text(4)));
-    lease.steps.push_back({std::move(step), std::move(before), query.number(3) != 0, *state});
-  }
+Result<LeaseState> read_state(sqlite3* database, std::int64_t generation) {
+  SLICEBROKER_TRY(auto query, Statement::prepare(database, "SELECT state FROM lease WHERE generation = ?",
+                                                 "read the lease's state"));
+  SLICEBROKER_TRY(const bool row, query.bind(generation).next());
+  if (!row) return fail(stale_lease(generation));
+  const auto state = parse_lease_state(query.text(0));
+  if (!state) return fail(malformed_record("lease.state", query.text(0)));
+  return *state;
 }
 
-constexpr std::string_view kLeaseColumns =
-    "SELECT generation, state, vm, vm_uuid, vmm_pid, vmm_start, broker_pid, broker_start, boot_id, selector, slice, "
-    "attachment, guest_address, created_at, note FROM lease WHERE state <> 'released' ORDER BY generation";
-
-std::optional<vfio::ProcessIdentity> process_at(const Statement& row, int column) {
-  if (row.number(column) == 0) return std::nullopt;
-  return vfio::ProcessIdentity{static_cast<pid_t>(row.number(column)),
-                               static_cast<std::uint64_t>(row.number(column + 1))};
+// The step's description, for the record of its progress.
+Result<std::string> describe_step(sqlite3* database, std::int64_t generation, std::int64_t position) {
+  SLICEBROKER_TRY(auto query,
+                  Statement::prepare(database, "SELECT kind, fields FROM step WHERE generation = ? AND position = ?",
+                                     "read the step"));
+  SLICEBROKER_TRY(const bool row, query.bind(generation).bind(position).next());
+  if (!row) return fail(stale_lease(generation));
+  SLICEBROKER_TRY(const auto fields, parse_fields(query.text(1)));
+  SLICEBROKER_TRY(const auto step, vfio::step_from(query.text(0), fields));
+  return describe(step);
 }
 
-Result<Lease> read_lease(const Statement& row) {
-  Lease lease;
-  lease.generation = row.number(0);
-  const auto state = parse_lease_state(row.text(1));
-  if (!state) return fail(malformed_record("lease.state", row.text(1)));
-  lease.state = *state;
-  SLICEBROKER_TRY(lease.vm, hypervisors::VmReference::parse(row.text(2)));
-  if (!row.is_null(3)) lease.vm_uuid = Uuid::parse(row.text(3));
-  lease.vmm = process_at(row, 4);
-  lease.broker = process_at(row, 6).value_or(vfio::ProcessIdentity{});
-  lease.boot_id = row.text(8);
-  lease.selector = row.text(9);
-  lease.slice = row.text(10);
-  SLICEBROKER_TRY(lease.attachment, parse_attachment(row.text(11)));
-  lease.guest_address = row.text(12);
-  lease.created_at = row.text(13);
-  lease.note = row.text(14);
-  return lease;
-}
-
-// Runs an UPDATE that must change exactly one lease.
-Result<void> update_lease(sqlite3* database, Statement& update, std::int64_t generation) {
-  SLICEBROKER_CHECK(update.run());
-  if (sqlite3_changes(database) == 1) return {};
-  return fail(ledger_error("STALE_LEASE", "lease " + std::to_string(generation),
-                           "it ended or moved on meanwhile: another slicebroker worked on it",
-                           "look again: slicebroker list leases"));
+Result<void> free_devices(sqlite3* database, std::int64_t generation) {
+  SLICEBROKER_TRY(auto release,
+                  Statement::prepare(database, "UPDATE lease_device SET released = 1 WHERE generation = ?",
+                                     "free the leased devices"));
+  return release.bind(generation).run();
 }
 
 }  // namespace
@@ -244,12 +62,13 @@ Result<void> update_lease(sqlite3* database, Statement& update, std::int64_t gen
 void Ledger::Close::operator()(sqlite3* database) const {
   sqlite3_close(database);
 }
-Ledger::Ledger(std::unique_ptr<sqlite3, Close> database) : database_(std::move(database)) {}
+Ledger::Ledger(std::unique_ptr<sqlite3, Close> database, const LedgerOptions& options)
+    : database_(std::move(database)), options_(options) {}
 Ledger::Ledger(Ledger&&) noexcept = default;
 Ledger& Ledger::operator=(Ledger&&) noexcept = default;
 Ledger::~Ledger() = default;
 
-Result<Ledger> Ledger::open(const std::string& directory) {
+Result<Ledger> Ledger::open(const std::string& directory, const LedgerOptions& options) {
   std::error_code failed;
   const bool made = std::filesystem::create_directories(directory, failed);
   if (failed) {
@@ -258,51 +77,63 @@ Result<Ledger> Ledger::open(const std::string& directory) {
   }
   if (made) ::chmod(directory.c_str(), S_IRWXU);
   const std::string path = directory + "/ledger.db";
-  const mode_t mask = ::umask(S_IRWXG | S_IRWXO);
-  sqlite3* raw = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
-  ::umask(mask);
-  std::unique_ptr<sqlite3, Close> database(raw);
-  if (code != SQLITE_OK) {
-    Error error = sqlite_error(raw, "open the ledger", code);
-    error.subject = path;
-    return fail(std::move(error));
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0 && errno == ENOENT) {
+    SLICEBROKER_CHECK(make_ledger_file(directory, options.boot_id));
   }
-  sqlite3_extended_result_codes(raw, 0);
-  sqlite3_busy_timeout(raw, kBusyMs);
-  SLICEBROKER_CHECK(prepare_schema(raw));
-  return Ledger(std::move(database));
+  SLICEBROKER_TRY(auto database, open_ledger_file(path, Access::kWrite, options.boot_id));
+  return Ledger(std::unique_ptr<sqlite3, Close>(database.release()), options);
 }
 
-Result<Ledger> Ledger::open_for_reading(const std::string& directory) {
+Result<Ledger> Ledger::open_for_reading(const std::string& directory, const LedgerOptions& options) {
+  const std::string path = directory + "/ledger.db";
   std::error_code failed;
-  if (std::filesystem::exists(directory + "/ledger.db", failed)) return open(directory);
-  if (!failed) return Ledger(nullptr);
-  return fail(ledger_error("LEDGER_UNUSABLE", directory, "it can't be looked into: " + failed.message(),
-                           "run as root, or name another one with --state"));
+  const bool there = std::filesystem::symlink_status(path, failed).type() != std::filesystem::file_type::not_found;
+  if (failed && there) {
+    return fail(ledger_error("LEDGER_UNUSABLE", directory, "it can't be looked into: " + failed.message(),
+                             "run as root, or name another one with --state"));
+  }
+  if (!there) return Ledger(nullptr, options);
+  SLICEBROKER_TRY(auto database, open_ledger_file(path, Access::kRead, options.boot_id));
+  return Ledger(std::unique_ptr<sqlite3, Close>(database.release()), options);
+}
+
+std::vector<Hold> holds_of(const LedgerView& view) {
+  std::vector<Hold> holds;
+  for (const auto& quarantine : view.quarantines) holds.push_back(hold_of(quarantine));
+  for (auto& hold : holds_of(view.leases)) holds.push_back(std::move(hold));
+  return holds;
 }
 
 Result<LedgerView> Ledger::read() const {
   LedgerView view;
   if (!database_) return view;
   // One read transaction, so that the leases and the revision belong together.
-  SLICEBROKER_CHECK(execute(database_.get(), "BEGIN", "read the ledger"));
-  const auto read_all = [&]() -> Result<void> {
-    SLICEBROKER_TRY(view.revision, read_number(database_.get(), "SELECT number FROM revision"));
-    SLICEBROKER_TRY(auto query, Statement::prepare(database_.get(), kLeaseColumns, "read the leases"));
-    while (true) {
-      SLICEBROKER_TRY(const bool row, query.next());
-      if (!row) return {};
-      SLICEBROKER_TRY(auto lease, read_lease(query));
-      SLICEBROKER_CHECK(read_devices(database_.get(), lease));
-      SLICEBROKER_CHECK(read_steps(database_.get(), lease));
-      view.leases.push_back(std::move(lease));
-    }
-  };
-  auto result = read_all();
-  SLICEBROKER_CHECK(execute(database_.get(), "COMMIT", "read the ledger"));
-  if (!result) return fail(std::move(result).error());
+  SLICEBROKER_TRY(const auto together, ReadTransaction::begin(database_.get()));
+  SLICEBROKER_TRY(view.revision, read_number(database_.get(), "SELECT number FROM revision"));
+  SLICEBROKER_TRY(view.leases, read_active_leases(database_.get()));
+  SLICEBROKER_TRY(view.quarantines, read_quarantines(database_.get()));
   return view;
+}
+
+Result<std::optional<Lease>> Ledger::find(std::int64_t generation) const {
+  if (!database_) return std::optional<Lease>();
+  SLICEBROKER_TRY(const auto together, ReadTransaction::begin(database_.get()));
+  return find_lease(database_.get(), generation);
+}
+
+Result<void> Ledger::note(AuditRecord record, std::string event, std::string detail) const {
+  record.boot_id = options_.boot_id;
+  record.event = std::move(event);
+  record.detail = std::move(detail);
+  return append_audit(database_.get(), std::move(record));
+}
+
+Result<void> Ledger::note_move(std::int64_t generation, LeaseState from, LeaseState to, const std::string& why) const {
+  SLICEBROKER_TRY(auto record, audit_record_of(database_.get(), generation));
+  const std::string way = std::string(name(from)) + " -> " + std::string(name(to));
+  return note(std::move(record), to == LeaseState::kReleased ? "lease.ended" : "lease.state",
+              way + (why.empty() ? "" : ": " + why));
 }
 
 Result<Lease> Ledger::begin(Lease lease, std::int64_t revision) {
@@ -311,7 +142,7 @@ Result<Lease> Ledger::begin(Lease lease, std::int64_t revision) {
   if (now != revision) {
     return fail(ledger_error("LEDGER_MOVED_ON", "ledger", "another lease began or ended meanwhile", "repeat"));
   }
-  SLICEBROKER_TRY(lease.generation, add_lease(database_.get(), lease));
+  SLICEBROKER_TRY(lease.generation, insert_lease(database_.get(), lease));
   if (lease.attachment.id.empty()) {
     lease.attachment.id = "slicebroker-" + std::to_string(lease.generation);
     SLICEBROKER_TRY(auto update,
@@ -319,53 +150,71 @@ Result<Lease> Ledger::begin(Lease lease, std::int64_t revision) {
                                        "record the lease"));
     SLICEBROKER_CHECK(update.bind(attachment_text(lease.attachment)).bind(lease.generation).run());
   }
-  SLICEBROKER_CHECK(add_devices(database_.get(), lease));
-  SLICEBROKER_CHECK(add_steps(database_.get(), lease));
+  SLICEBROKER_TRY(auto record, audit_record_of(database_.get(), lease.generation));
+  SLICEBROKER_CHECK(note(std::move(record), "lease.begun", lease.selector + ": " + lease.slice));
   SLICEBROKER_CHECK(bump_revision(database_.get()));
   SLICEBROKER_CHECK(transaction.commit());
   return lease;
 }
 
 Result<void> Ledger::set_step_state(std::int64_t generation, std::size_t position, StepState state) {
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record a step's progress"));
   SLICEBROKER_TRY(auto update,
                   Statement::prepare(database_.get(),
                                      "UPDATE step SET state = ? WHERE generation = ? AND position = ? AND EXISTS("
                                      "SELECT 1 FROM lease WHERE lease.generation = step.generation AND "
                                      "lease.state <> 'released')",
                                      "record a step's progress"));
-  update.bind(name(state)).bind(generation).bind(static_cast<std::int64_t>(position));
-  return update_lease(database_.get(), update, generation);
+  const auto place = static_cast<std::int64_t>(position);
+  update.bind(name(state)).bind(generation).bind(place);
+  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_TRY(auto record, audit_record_of(database_.get(), generation));
+  SLICEBROKER_TRY(auto description, describe_step(database_.get(), generation, place));
+  SLICEBROKER_CHECK(note(std::move(record), "step." + std::string(name(state)), std::move(description)));
+  return transaction.commit();
 }
 
-Result<void> Ledger::move(std::int64_t generation, LeaseState from, LeaseState to) {
+Result<void> Ledger::move(std::int64_t generation, LeaseState from, LeaseState to, const std::string& why) {
+  require_transition(from, to);
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record the lease's state"));
   SLICEBROKER_TRY(auto update,
                   Statement::prepare(database_.get(), "UPDATE lease SET state = ? WHERE generation = ? AND state = ?",
                                      "record the lease's state"));
   update.bind(name(to)).bind(generation).bind(name(from));
-  return update_lease(database_.get(), update, generation);
+  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_CHECK(note_move(generation, from, to, why));
+  return transaction.commit();
 }
 
 Result<void> Ledger::set_attached(std::int64_t generation, const std::string& guest_address,
-                                  const std::optional<vfio::ProcessIdentity>& vmm) {
-  SLICEBROKER_TRY(auto update, Statement::prepare(
-                                   database_.get(),
-                                   "UPDATE lease SET state = 'attached', guest_address = ?, vmm_pid = ?, vmm_start = ? "
-                                   "WHERE generation = ? AND state = 'prepared'",
-                                   "record the attachment"));
-  const auto identity = vmm.value_or(vfio::ProcessIdentity{});
-  update.bind(guest_address)
-      .bind(std::int64_t{identity.pid})
-      .bind(static_cast<std::int64_t>(identity.start_time))
-      .bind(generation);
-  return update_lease(database_.get(), update, generation);
-}
-
-Result<void> Ledger::claim(Lease& lease, const vfio::ProcessIdentity& broker) {
+                                  const std::optional<vfio::ProcessIdentity>& vmm, const std::string& why) {
+  constexpr auto kFrom = LeaseState::kPrepared, kTo = LeaseState::kAttached;
+  static_assert(may_move(kFrom, kTo));
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record the attachment"));
   SLICEBROKER_TRY(auto update,
                   Statement::prepare(database_.get(),
-                                     "UPDATE lease SET state = 'releasing', broker_pid = ?, broker_start = "
-                                     "? WHERE generation = ? AND state = ? AND broker_pid = ? AND "
-                                     "broker_start = ? AND state <> 'released'",
+                                     "UPDATE lease SET state = ?, guest_address = ?, vmm_pid = ?, vmm_start = ? "
+                                     "WHERE generation = ? AND state = ?",
+                                     "record the attachment"));
+  const auto identity = vmm.value_or(vfio::ProcessIdentity{});
+  update.bind(name(kTo))
+      .bind(guest_address)
+      .bind(std::int64_t{identity.pid})
+      .bind(static_cast<std::int64_t>(identity.start_time))
+      .bind(generation)
+      .bind(name(kFrom));
+  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_CHECK(note_move(generation, kFrom, kTo, why));
+  return transaction.commit();
+}
+
+Result<void> Ledger::claim(Lease& lease, const vfio::ProcessIdentity& broker, const std::string& why) {
+  require_transition(lease.state, LeaseState::kReleasing);
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "claim the lease"));
+  SLICEBROKER_TRY(auto update,
+                  Statement::prepare(database_.get(),
+                                     "UPDATE lease SET state = 'releasing', broker_pid = ?, broker_start = ? "
+                                     "WHERE generation = ? AND state = ? AND broker_pid = ? AND broker_start = ?",
                                      "claim the lease"));
   update.bind(std::int64_t{broker.pid})
       .bind(static_cast<std::int64_t>(broker.start_time))
@@ -373,7 +222,9 @@ Result<void> Ledger::claim(Lease& lease, const vfio::ProcessIdentity& broker) {
       .bind(name(lease.state))
       .bind(std::int64_t{lease.broker.pid})
       .bind(static_cast<std::int64_t>(lease.broker.start_time));
-  SLICEBROKER_CHECK(update_lease(database_.get(), update, lease.generation));
+  SLICEBROKER_CHECK(update_one(database_.get(), update, lease.generation));
+  SLICEBROKER_CHECK(note_move(lease.generation, lease.state, LeaseState::kReleasing, why));
+  SLICEBROKER_CHECK(transaction.commit());
   lease.state = LeaseState::kReleasing;
   lease.broker = broker;
   return {};
@@ -381,20 +232,60 @@ Result<void> Ledger::claim(Lease& lease, const vfio::ProcessIdentity& broker) {
 
 Result<void> Ledger::end(std::int64_t generation, const std::string& note) {
   SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "end the lease"));
+  SLICEBROKER_TRY(const auto from, read_state(database_.get(), generation));
+  if (from == LeaseState::kReleased) return fail(stale_lease(generation));
+  require_transition(from, LeaseState::kReleased);
   SLICEBROKER_TRY(auto update,
                   Statement::prepare(
                       database_.get(),
                       "UPDATE lease SET state = 'released', note = ?, ended_at = strftime('%Y-%m-%dT%H:%M:%SZ', 'now') "
-                      "WHERE generation = ? AND state <> 'released'",
+                      "WHERE generation = ? AND state = ?",
                       "end the lease"));
-  update.bind(note).bind(generation);
-  SLICEBROKER_CHECK(update_lease(database_.get(), update, generation));
-  SLICEBROKER_TRY(auto release,
-                  Statement::prepare(database_.get(), "UPDATE lease_device SET released = 1 WHERE generation = ?",
-                                     "free the leased devices"));
-  SLICEBROKER_CHECK(release.bind(generation).run());
+  update.bind(note).bind(generation).bind(name(from));
+  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_CHECK(free_devices(database_.get(), generation));
+  SLICEBROKER_CHECK(note_move(generation, from, LeaseState::kReleased, note));
   SLICEBROKER_CHECK(bump_revision(database_.get()));
+  SLICEBROKER_CHECK(prune_leases(database_.get(), options_.most_ended_leases));
+  SLICEBROKER_CHECK(prune_audit(database_.get(), options_.most_audit_records));
   return transaction.commit();
+}
+
+Result<bool> Ledger::add_quarantine(const Quarantine& quarantine) {
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "quarantine the device"));
+  SLICEBROKER_TRY(auto insert,
+                  Statement::prepare(database_.get(),
+                                     "INSERT OR IGNORE INTO quarantine(device, gpu, code, detail, by_whom) "
+                                     "VALUES(?, ?, ?, ?, ?)",
+                                     "quarantine the device"));
+  SLICEBROKER_CHECK(insert.bind(quarantine.device.device)
+                        .bind(quarantine.device.gpu.to_string())
+                        .bind(quarantine.code)
+                        .bind(quarantine.detail)
+                        .bind(quarantine.by)
+                        .run());
+  if (sqlite3_changes(database_.get()) == 0) return false;
+  AuditRecord record;
+  record.device = quarantine.device.device;
+  SLICEBROKER_CHECK(note(std::move(record), "quarantine.added",
+                         quarantine.code + (quarantine.detail.empty() ? "" : ": " + quarantine.detail)));
+  SLICEBROKER_CHECK(bump_revision(database_.get()));
+  SLICEBROKER_CHECK(transaction.commit());
+  return true;
+}
+
+Result<bool> Ledger::clear_quarantine(const std::string& device) {
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "clear the quarantine"));
+  SLICEBROKER_TRY(auto remove, Statement::prepare(database_.get(), "DELETE FROM quarantine WHERE device = ?",
+                                                  "clear the quarantine"));
+  SLICEBROKER_CHECK(remove.bind(device).run());
+  if (sqlite3_changes(database_.get()) == 0) return false;
+  AuditRecord record;
+  record.device = device;
+  SLICEBROKER_CHECK(note(std::move(record), "quarantine.cleared", ""));
+  SLICEBROKER_CHECK(bump_revision(database_.get()));
+  SLICEBROKER_CHECK(transaction.commit());
+  return true;
 }
 
 }  // namespace slicebroker::broker

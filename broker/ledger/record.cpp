@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "broker/ledger/sqlite.h"
+
 namespace slicebroker::broker {
 
 using nlohmann::json;
@@ -97,7 +99,7 @@ Error malformed_record(std::string_view column, std::string_view text) {
   error.reason = "MALFORMED_RECORD";
   error.tried = "read the ledger's " + std::string(column);
   error.fact = "its text is '" + std::string(text.substr(0, 200)) + "'";
-  error.hint = "the ledger was left as it is; see docs/architecture.md, \"The ledger\"";
+  error.hint = kWayOut;
   return error;
 }
 

@@ -5,6 +5,20 @@
 
 namespace slicebroker::broker {
 
+Error ledger_error(std::string reason, std::string subject, std::string fact, std::string hint) {
+  Error error;
+  error.reason = std::move(reason);
+  error.tried = "use the ledger";
+  error.subject = std::move(subject);
+  error.fact = std::move(fact);
+  error.hint = std::move(hint);
+  return error;
+}
+
+Error unusable(std::string path, std::string fact) {
+  return ledger_error("LEDGER_UNUSABLE", std::move(path), std::move(fact), kWayOut);
+}
+
 Error sqlite_error(sqlite3* database, std::string tried, int code) {
   Error error;
   error.reason = "LEDGER_UNUSABLE";
@@ -13,7 +27,7 @@ Error sqlite_error(sqlite3* database, std::string tried, int code) {
   error.subject = file != nullptr ? file : "ledger";
   error.fact = database != nullptr ? sqlite3_errmsg(database) : sqlite3_errstr(code);
   error.os_errno = database != nullptr ? sqlite3_system_errno(database) : 0;
-  error.hint = "the ledger was left as it is; see docs/architecture.md, \"The ledger\"";
+  error.hint = kWayOut;
   return error;
 }
 
@@ -21,6 +35,18 @@ Result<void> execute(sqlite3* database, const char* sql, std::string_view tried)
   const int code = sqlite3_exec(database, sql, nullptr, nullptr, nullptr);
   if (code != SQLITE_OK) return fail(sqlite_error(database, std::string(tried), code));
   return {};
+}
+
+Result<std::int64_t> read_number(sqlite3* database, std::string_view sql) {
+  SLICEBROKER_TRY(auto query, Statement::prepare(database, sql, "read the ledger"));
+  SLICEBROKER_TRY(const bool row, query.next());
+  return row ? query.number(0) : 0;
+}
+
+Result<std::string> read_text(sqlite3* database, std::string_view sql) {
+  SLICEBROKER_TRY(auto query, Statement::prepare(database, sql, "read the ledger"));
+  SLICEBROKER_TRY(const bool row, query.next());
+  return row ? query.text(0) : std::string();
 }
 
 Result<Statement> Statement::prepare(sqlite3* database, std::string_view sql, std::string_view tried) {
@@ -75,6 +101,15 @@ std::string Statement::text(int column) const {
 
 bool Statement::is_null(int column) const {
   return sqlite3_column_type(statement_.get(), column) == SQLITE_NULL;
+}
+
+Result<ReadTransaction> ReadTransaction::begin(sqlite3* database) {
+  SLICEBROKER_CHECK(execute(database, "BEGIN", "read the ledger"));
+  return ReadTransaction(database);
+}
+
+ReadTransaction::~ReadTransaction() {
+  if (database_ != nullptr) sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
 }
 
 Result<Transaction> Transaction::begin(sqlite3* database, std::string_view tried) {

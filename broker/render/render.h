@@ -37,10 +37,19 @@ std::string render_resolution(const std::string& selector, const Target& target,
                               Format format);
 std::string render_plans(const std::vector<PlannedLease>& plans, Format format);
 std::string render_attached(const std::vector<Lease>& leases, Format format);
-std::string render_detached(const std::vector<Lease>& leases, DryRun dry_run, Format format);
+std::string render_detached(const std::vector<Release>& releases, DryRun dry_run, Format format);
 
 // Text for another program, as it is; in JSON as one member.
 std::string render_verbatim(const char* member, const std::string& text, Format format);
+
+// quarantine, audit, ledger.
+std::string render_quarantines(const std::vector<Quarantine>& quarantines, Format format);
+std::string render_quarantined(const LeasedDevice& device, bool changed, Format format);
+std::string render_cleared(const LeasedDevice& device, Format format);
+std::string render_audit(const std::vector<AuditRecord>& records, Format format);
+std::string render_verdict(const AuditVerdict& verdict, Format format);
+std::string render_backup(const std::string& file, Format format);
+std::string render_sound(bool exists, Format format);
 
 std::string render_findings(const std::vector<Finding>& findings, Format format);
 

@@ -87,6 +87,12 @@ ordered_json candidates_json(const Resolution& resolution) {
   return array;
 }
 
+// A process as it is told from another one that has its number later.
+std::string process_text(const std::optional<vfio::ProcessIdentity>& process) {
+  if (!process) return "";
+  return "pid " + std::to_string(process->pid) + ", start time " + std::to_string(process->start_time);
+}
+
 ordered_json lease_json(const Lease& lease) {
   auto steps = ordered_json::array();
   for (const auto& step : lease.steps) {
@@ -102,12 +108,17 @@ ordered_json lease_json(const Lease& lease) {
           {"state", name(lease.state)},
           {"owner", lease.owner()},
           {"vm_uuid", lease.vm_uuid ? lease.vm_uuid->to_string() : ""},
+          {"hypervisor", hypervisors::name(lease.vm.kind)},
+          {"vmm", process_text(lease.vmm)},
+          {"tenant", lease.tenant},
           {"selector", lease.selector},
           {"slice", lease.slice},
           {"surface", hypervisors::name(lease.attachment.surface)},
           {"device", device_of(lease.attachment)},
           {"guest_address", lease.guest_address},
           {"created_at", lease.created_at},
+          {"ended_at", lease.ended_at},
+          {"note", lease.note},
           {"boot_id", lease.boot_id},
           {"leases", devices},
           {"steps", steps}};
@@ -116,6 +127,15 @@ ordered_json lease_json(const Lease& lease) {
 std::string leases_json(const std::vector<Lease>& leases) {
   auto array = ordered_json::array();
   for (const auto& lease : leases) array.push_back(lease_json(lease));
+  return document({{"leases", array}});
+}
+
+std::string releases_json(const std::vector<Release>& releases) {
+  auto array = ordered_json::array();
+  for (const auto& release : releases) {
+    array.push_back(lease_json(release.lease));
+    array.back()["had_ended"] = release.had_ended;
+  }
   return document({{"leases", array}});
 }
 
@@ -176,24 +196,32 @@ std::string render_attached(const std::vector<Lease>& leases, Format format) {
   return text;
 }
 
-std::string render_detached(const std::vector<Lease>& leases, DryRun dry_run, Format format) {
-  if (format == Format::kJson) return leases_json(leases);
+std::string render_detached(const std::vector<Release>& releases, DryRun dry_run, Format format) {
+  if (format == Format::kJson) return releases_json(releases);
   std::string text;
-  for (const auto& lease : leases) {
+  bool restored = false;
+  for (const auto& [lease, had_ended] : releases) {
+    if (had_ended) {
+      text += "lease " + std::to_string(lease.generation) + " ended at " + lease.ended_at + ": nothing to do\n";
+      continue;
+    }
+    restored = true;
     text += (dry_run == DryRun::kYes ? "would detach " : "detached ") + lease.selector + " from " + lease.owner() +
             " (lease " + std::to_string(lease.generation) + ")\n";
     for (auto step = lease.steps.rbegin(); step != lease.steps.rend(); ++step) {
       if (!step->already_so) text += "  undo: " + describe(step->step) + "\n";
     }
   }
-  return text + (dry_run == DryRun::kYes ? "dry run: nothing was changed\n" : "host: restored\n");
+  if (dry_run == DryRun::kYes) return text + "dry run: nothing was changed\n";
+  return text + (restored ? "host: restored\n" : "host: untouched\n");
 }
 
 std::string render_leases(const std::vector<Lease>& leases, Format format) {
   if (format == Format::kJson) return leases_json(leases);
-  Rows rows{{"LEASE", "STATE", "OWNER", "SELECTOR", "SURFACE", "DEVICE", "IN GUEST", "SINCE"}};
+  Rows rows{{"LEASE", "STATE", "OWNER", "TENANT", "SELECTOR", "SURFACE", "DEVICE", "IN GUEST", "SINCE"}};
   for (const auto& lease : leases) {
-    rows.push_back({std::to_string(lease.generation), std::string(name(lease.state)), lease.owner(), lease.selector,
+    rows.push_back({std::to_string(lease.generation), std::string(name(lease.state)), lease.owner(),
+                    lease.tenant.empty() ? "-" : lease.tenant, lease.selector,
                     std::string(hypervisors::name(lease.attachment.surface)), device_of(lease.attachment),
                     lease.guest_address.empty() ? "-" : lease.guest_address, lease.created_at});
   }

@@ -70,7 +70,7 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
   auto attach_all = [&]() -> Result<std::vector<Lease>> {
     SLICEBROKER_TRY(const auto version, hypervisor->version());
     SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
-    SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+    SLICEBROKER_TRY(auto ledger, open_ledger());
     SLICEBROKER_CHECK(recover_abandoned(ledger));
     const auto requests = make_requests(selectors, {vm.kind, version}, options, environment_.policy);
     if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
@@ -79,6 +79,7 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
       SLICEBROKER_TRY(auto draft, draft_lease(vm, request.selector));
       if (vm.kind == HypervisorKind::kLibvirt) draft.vm.target = machine.name;
       draft.vm_uuid = machine.uuid;
+      draft.tenant = options.tenant;
       if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
       auto lease = attach_one(ledger, *hypervisor, request, draft);
       if (!lease) {
@@ -98,7 +99,7 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
 
 Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmReference& vm,
                                                         const std::vector<Request>& requests) const {
-  SLICEBROKER_TRY(const auto held, leases());
+  SLICEBROKER_TRY(const auto held, ledger_view());
   SLICEBROKER_TRY(const auto host, inventory());
   auto holds = holds_of(held);
   std::vector<PlannedLease> planned;

@@ -23,10 +23,29 @@ Result<vfio::Inventory> Broker::inventory() const {
   return vfio::read_inventory(environment_.host);
 }
 
+Result<Ledger> Broker::open_ledger() const {
+  return Ledger::open(environment_.state_directory,
+                      {.boot_id = vfio::read_boot_id(environment_.host.root).value_or("")});
+}
+
+Result<Ledger> Broker::open_ledger_for_reading() const {
+  return Ledger::open_for_reading(environment_.state_directory,
+                                  {.boot_id = vfio::read_boot_id(environment_.host.root).value_or("")});
+}
+
+Result<LedgerView> Broker::ledger_view() const {
+  SLICEBROKER_TRY(const auto ledger, open_ledger_for_reading());
+  return ledger.read();
+}
+
 Result<std::vector<Lease>> Broker::leases() const {
-  SLICEBROKER_TRY(const auto ledger, Ledger::open_for_reading(environment_.state_directory));
-  SLICEBROKER_TRY(auto view, ledger.read());
+  SLICEBROKER_TRY(auto view, ledger_view());
   return std::move(view.leases);
+}
+
+Result<std::optional<Lease>> Broker::find_lease(std::int64_t generation) const {
+  SLICEBROKER_TRY(const auto ledger, open_ledger_for_reading());
+  return ledger.find(generation);
 }
 
 Request make_request(const Selector& selector, const Target& target, const RequestOptions& options,
@@ -44,7 +63,7 @@ Request make_request(const Selector& selector, const Target& target, const Reque
 
 Result<Resolution> Broker::explain(const Selector& selector, const Target& target,
                                    const RequestOptions& options) const {
-  SLICEBROKER_TRY(const auto held, leases());
+  SLICEBROKER_TRY(const auto held, ledger_view());
   SLICEBROKER_TRY(const auto host, inventory());
   const auto& policy = environment_.policy;
   return resolve(host, holds_of(held), make_request(selector, target, options, policy), policy);
@@ -79,7 +98,7 @@ Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, Lease draf
   for (int look = 1;; ++look) {
     SLICEBROKER_TRY(const auto view, ledger.read());
     SLICEBROKER_TRY(const auto host, inventory());
-    SLICEBROKER_TRY(const auto resolution, resolve(host, holds_of(view.leases), request, environment_.policy));
+    SLICEBROKER_TRY(const auto resolution, resolve(host, holds_of(view), request, environment_.policy));
     const auto* granted = resolution.granted();
     if (granted == nullptr) return fail(refusal(resolution));
     Lease lease = draft;

@@ -37,6 +37,7 @@ struct RequestOptions {
   std::optional<Isolation> isolation;
   std::set<PciAddress> allowed_group_members;
   bool allow_nvswitch = false;
+  std::string tenant = {};  // on whose behalf; kept with the lease
 };
 
 enum class DryRun { kNo, kYes };
@@ -45,6 +46,12 @@ enum class DryRun { kNo, kYes };
 struct PlannedLease {
   Resolution resolution;
   Plan plan;
+};
+
+// What detach did about a lease.
+struct Release {
+  Lease lease;
+  bool had_ended = false;  // before, so nothing was done: its number says nothing about who has the device now
 };
 
 // One finding of reconcile: a lease that does not fit the host or the hypervisor, and what was (or would be) done.
@@ -65,6 +72,8 @@ class Broker {
   // Reads only.
   Result<vfio::Inventory> inventory() const;
   Result<std::vector<Lease>> leases() const;
+  Result<LedgerView> ledger_view() const;
+  Result<std::optional<Lease>> find_lease(std::int64_t generation) const;  // in any state
   Result<Resolution> explain(const Selector& selector, const Target& target, const RequestOptions& options) const;
 
   // Leases, prepares and attaches each selector in turn, to a VM that exists. All or nothing: several are planned
@@ -78,10 +87,11 @@ class Broker {
                                                 const RequestOptions& options) const;
 
   // The leases that `detach VM [DEVICE]` means. DEVICE: lease number, PCI address, mdev UUID or the selector's text;
-  // empty: every lease of the VM. Errors: kNotFound.
+  // empty: every lease of the VM. A number finds a lease that has ended, too. Errors: kNotFound.
   Result<std::vector<Lease>> find_leases(const hypervisors::VmReference& vm, const std::string& device) const;
-  // Asks the VMM for each device, waits until it is gone, and restores the host. Goes on past a device that fails.
-  Result<void> detach(std::vector<Lease> leases);
+  // Asks the VMM for each device, waits until it is gone, and restores the host. Goes on past a device that fails. For
+  // a lease that has ended nothing is done.
+  Result<std::vector<Release>> detach(std::vector<Lease> leases);
 
   // Compares ledger, host and hypervisors; settles what a crash, a reboot or a VMM's end left behind.
   Result<std::vector<Finding>> reconcile(DryRun dry_run);
@@ -96,6 +106,21 @@ class Broker {
   // domain's XML. Reads only.
   Result<std::vector<hypervisors::Attachment>> plan_domain(const hypervisors::libvirt::Domain& domain,
                                                            const Target& target) const;
+
+  // What DEVICE means to `quarantine add` and `clear`: a PCI address, mdev UUID, GPU-<uuid>, MIG-<uuid>, or a key as
+  // the ledger has it ("pci:0000:41:00.4"). Errors: kNotFound with near misses where this host has no such device;
+  // kUsage for what is no device's name at all.
+  Result<LeasedDevice> find_device(const std::string& text) const;
+  // The same for a device that the host need not have: an address, an mdev UUID or a key.
+  static Result<LeasedDevice> name_device(const std::string& text);
+  // Whether it was not quarantined before.
+  Result<bool> quarantine(const LeasedDevice& device, const std::string& reason);
+  // Errors: kNotFound NOT_QUARANTINED.
+  Result<LeasedDevice> clear_quarantine(const std::string& text);
+
+  // The ledger itself, for its audit trail, a copy and a check. Without one, the latter reads as an empty ledger.
+  Result<Ledger> open_ledger() const;
+  Result<Ledger> open_ledger_for_reading() const;
 
   const Environment& environment() const { return environment_; }
 
@@ -120,6 +145,8 @@ class Broker {
   Result<Lease> attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request, Lease draft);
 
   Result<void> detach_one(Ledger& ledger, Lease& lease);
+  // The same; a lease that has ended meanwhile is none to fail for.
+  Result<Release> detach_or_note_end(Ledger& ledger, Lease& lease);
   // The VMM has let go or never had it: from any state, undo and end.
   Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
   // From state releasing: waits for the last open handle, undoes the steps, ends the lease.

@@ -74,6 +74,10 @@ Result<std::vector<Lease>> Broker::find_leases(const hypervisors::VmReference& v
     return !same_vm(lease, vm) || (!device.empty() && !names_device(lease, device));
   });
   if (!all.empty()) return all;
+  if (const auto number = parse_number<std::uint32_t>(device)) {
+    SLICEBROKER_TRY(auto ended, find_lease(*number));
+    if (ended && ended->state == LeaseState::kReleased && same_vm(*ended, vm)) return std::vector{*std::move(ended)};
+  }
   Error error;
   error.code = ErrorCode::kNotFound;
   error.reason = "NO_LEASE";
@@ -111,12 +115,13 @@ Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   if (in_live_hands(lease)) return fail(under_way(lease));
   if (earlier_boot(lease)) return release_now(ledger, lease, "", {});
   SLICEBROKER_TRY(const auto self, this_process());
-  SLICEBROKER_CHECK(ledger.claim(lease, self));
+  SLICEBROKER_CHECK(ledger.claim(lease, self, "detach"));
   const auto hypervisor = environment_.connect(lease.vm);
   auto gone = hypervisor->detach(lease.attachment, environment_.detach_deadline);
   // A VMM that can't be asked still holds what it holds; where nothing is open, it has let go.
   if (!gone && (gone.error().code == ErrorCode::kNoAnswer || !check_let_go(environment_.host.root, lease))) {
-    SLICEBROKER_CHECK(ledger.move(lease.generation, LeaseState::kReleasing, LeaseState::kAttached));
+    SLICEBROKER_CHECK(
+        ledger.move(lease.generation, LeaseState::kReleasing, LeaseState::kAttached, gone.error().reason));
     Error error = caused_by("detach", lease.owner(), std::move(gone).error());
     error.host = HostOutcome::kUntouched;
     return fail(std::move(error));
@@ -124,16 +129,32 @@ Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   return give_back(ledger, lease, "detached", environment_.detach_deadline);
 }
 
-Result<void> Broker::detach(std::vector<Lease> leases) {
-  SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+// A release by a generation that has ended is nobody's: the device may be another's by now.
+Result<Release> Broker::detach_or_note_end(Ledger& ledger, Lease& lease) {
+  if (lease.state == LeaseState::kReleased) return Release{lease, true};
+  auto done = detach_one(ledger, lease);
+  if (done) return Release{lease, false};
+  if (done.error().reason == "STALE_LEASE") {
+    const auto now = ledger.find(lease.generation);
+    if (now && *now && (*now)->state == LeaseState::kReleased) return Release{**now, true};
+  }
+  return fail(std::move(done).error());
+}
+
+Result<std::vector<Release>> Broker::detach(std::vector<Lease> leases) {
+  SLICEBROKER_TRY(auto ledger, open_ledger());
+  std::vector<Release> releases;
   std::vector<Error> failures;
   for (auto& lease : leases) {
-    auto done = detach_one(ledger, lease);
-    if (done) continue;
+    auto done = detach_or_note_end(ledger, lease);
+    if (done) {
+      releases.push_back(*std::move(done));
+      continue;
+    }
     if (!done.error().host) done.error().host = HostOutcome::kUntouched;
     failures.push_back(std::move(done).error());
   }
-  if (failures.empty()) return {};
+  if (failures.empty()) return releases;
   if (failures.size() == 1) return fail(std::move(failures.front()));
   Error error;
   error.code = failures.front().code;

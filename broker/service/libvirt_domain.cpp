@@ -81,7 +81,7 @@ bool of_domain(const Lease& lease, const Domain& domain) {
 }  // namespace
 
 Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& domain, const Target& target) const {
-  SLICEBROKER_TRY(const auto held, leases());
+  SLICEBROKER_TRY(const auto held, ledger_view());
   SLICEBROKER_TRY(const auto host, inventory());
   auto holds = holds_of(held);
   std::vector<hypervisors::Attachment> attachments;
@@ -89,10 +89,10 @@ Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& d
     const std::string id = request_id(attachments.size());
     SLICEBROKER_TRY(auto request, request_of(domain, device, target, environment_.policy));
     // A domain that runs keeps what it has.
-    const auto own = std::find_if(held.begin(), held.end(), [&](const Lease& lease) {
+    const auto own = std::find_if(held.leases.begin(), held.leases.end(), [&](const Lease& lease) {
       return of_domain(lease, domain) && lease.attachment.id == id && lease.selector == to_string(request.selector);
     });
-    if (own != held.end()) {
+    if (own != held.leases.end()) {
       attachments.push_back(own->attachment);
       continue;
     }
@@ -110,7 +110,7 @@ Result<std::vector<hypervisors::Attachment>> Broker::plan_domain(const Domain& d
 
 Result<void> Broker::hook_prepare(const Domain& domain) {
   if (domain.requests.empty()) return {};
-  SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+  SLICEBROKER_TRY(auto ledger, open_ledger());
   // The domain is about to start, so what it held before (a release that never came) is free.
   SLICEBROKER_CHECK(release_domain(ledger, domain, "its domain starts anew"));
   for (std::size_t i = 0; i < domain.requests.size(); ++i) {
@@ -138,7 +138,7 @@ Result<void> Broker::hook_prepare(const Domain& domain) {
 
 Result<void> Broker::hook_started(const Domain& domain) {
   if (domain.requests.empty()) return {};
-  SLICEBROKER_TRY(auto ledger, Ledger::open(environment_.state_directory));
+  SLICEBROKER_TRY(auto ledger, open_ledger());
   SLICEBROKER_TRY(const auto view, ledger.read());
   for (const auto& lease : view.leases) {
     if (!of_domain(lease, domain) || lease.state != LeaseState::kPrepared) continue;
@@ -149,7 +149,7 @@ Result<void> Broker::hook_started(const Domain& domain) {
 
 Result<void> Broker::hook_release(const Domain& domain) {
   // Also what was attached to a running domain without a request ends with it; without a ledger there is nothing.
-  auto ledger = Ledger::open_for_reading(environment_.state_directory);
+  auto ledger = open_ledger_for_reading();
   // A ledger in trouble is no affair of a domain that never asked us for anything; reconcile will find what it held.
   if (!ledger && domain.requests.empty()) return {};
   if (!ledger) return fail(std::move(ledger).error());

@@ -112,7 +112,7 @@ Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string
                                  std::chrono::milliseconds patience) {
   if (earlier_boot(lease)) return ledger.end(lease.generation, std::string(kRebooted));
   SLICEBROKER_TRY(const auto self, this_process());
-  SLICEBROKER_CHECK(ledger.claim(lease, self));
+  SLICEBROKER_CHECK(ledger.claim(lease, self, note));
   return give_back(ledger, lease, note, patience);
 }
 
@@ -120,12 +120,13 @@ Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, cons
   SLICEBROKER_TRY(const auto writers, vfio::list_late_writers(environment_.host.root));
   SLICEBROKER_TRY(auto view, ledger.read());
   const auto act = [&](Lease& lease, const Judgement& judgement) -> Result<void> {
+    const std::string note = "reconciled: " + judgement.drift;
     switch (judgement.verdict) {
-      case Verdict::kEnd: return ledger.end(lease.generation, judgement.drift);
-      case Verdict::kGiveBack: return release_now(ledger, lease, "reconciled: " + judgement.drift, kSettlePatience);
+      case Verdict::kEnd: return ledger.end(lease.generation, note);
+      case Verdict::kGiveBack: return release_now(ledger, lease, note, kSettlePatience);
       case Verdict::kAttached:
-        if (lease.state == LeaseState::kPrepared) return ledger.set_attached(lease.generation, "", lease.vmm);
-        return ledger.move(lease.generation, lease.state, LeaseState::kAttached);
+        if (lease.state == LeaseState::kPrepared) return ledger.set_attached(lease.generation, "", lease.vmm, note);
+        return ledger.move(lease.generation, lease.state, LeaseState::kAttached, note);
       default: return {};
     }
   };
@@ -159,8 +160,7 @@ Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, cons
 
 Result<std::vector<Finding>> Broker::reconcile(DryRun dry_run) {
   const auto everything = [](const Lease&) { return true; };
-  SLICEBROKER_TRY(auto ledger, dry_run == DryRun::kYes ? Ledger::open_for_reading(environment_.state_directory)
-                                                       : Ledger::open(environment_.state_directory));
+  SLICEBROKER_TRY(auto ledger, dry_run == DryRun::kYes ? open_ledger_for_reading() : open_ledger());
   return settle(ledger, dry_run, everything);
 }
 

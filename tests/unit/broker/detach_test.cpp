@@ -189,14 +189,35 @@ TEST_F(DetachTest, StepThatCantBeUndoneKeepsTheLease) {
   EXPECT_EQ(vgpu_type(), "7\n");
 }
 
-TEST_F(DetachTest, StaleLeaseIsRefusedAndTheNewOneStays) {
+TEST_F(DetachTest, StaleLeaseIsNoWorkAndTheNewOneStays) {
   ASSERT_TRUE(ok(attach("libvirt:web1", {kMdevSelector})));
   const auto old = leases();
   ASSERT_TRUE(ok(broker().detach(old)));
   ASSERT_TRUE(ok(attach("libvirt:db2", {kMdevSelector})));
-  EXPECT_TRUE(fails(broker().detach(old), ErrorCode::kFailed, "STALE_LEASE"));
+  const auto again = broker().detach(old);
+  ASSERT_TRUE(ok(again));
+  ASSERT_THAT(*again, SizeIs(1));
+  EXPECT_TRUE(again->front().had_ended);
+  EXPECT_EQ(again->front().lease.ended_at.size(), 20U) << again->front().lease.ended_at;
+  EXPECT_TRUE(vm_at("libvirt:db2").has(leases().at(0).attachment));
   ASSERT_THAT(leases(), SizeIs(1));
   EXPECT_EQ(leases()[0].owner(), "libvirt:db2");
+}
+
+TEST_F(DetachTest, NumberOfAnEndedLeaseIsFoundAndNothingIsDone) {
+  ASSERT_TRUE(ok(attach("libvirt:web1", {kMdevSelector})));
+  const auto number = std::to_string(leases().at(0).generation);
+  ASSERT_TRUE(ok(broker().detach(leases())));
+  const auto calls = web1().calls;
+  const auto found = broker().find_leases(vm("libvirt:web1"), number);
+  ASSERT_TRUE(ok(found));
+  ASSERT_THAT(*found, SizeIs(1));
+  EXPECT_EQ(found->front().state, LeaseState::kReleased);
+  const auto detached = broker().detach(*found);
+  ASSERT_TRUE(ok(detached));
+  EXPECT_TRUE(detached->front().had_ended);
+  EXPECT_EQ(web1().calls, calls);
+  EXPECT_TRUE(fails(broker().find_leases(vm("libvirt:db2"), number), ErrorCode::kNotFound, "NO_LEASE"));
 }
 
 TEST_F(DetachTest, LeaseThatALiveBrokerIsPreparingIsNotTakenFromIt) {

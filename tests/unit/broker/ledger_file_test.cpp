@@ -97,11 +97,11 @@ TEST_F(LedgerFileTest, DatabaseOfAnotherProgramIsLeftAsItIs) {
 }
 
 TEST_F(LedgerFileTest, LedgerOfANewerVersionIsLeftAsItIs) {
-  execute("CREATE TABLE lease(generation INTEGER); PRAGMA user_version = 2");
+  execute("CREATE TABLE lease(generation INTEGER); PRAGMA user_version = 3; PRAGMA application_id = 0x736c6272");
   const auto before = fixture_.snapshot();
   const auto ledger = Ledger::open(directory());
   ASSERT_TRUE(fails(ledger, ErrorCode::kFailed, "LEDGER_UNUSABLE"));
-  EXPECT_TRUE(test::mentions(ledger.error(), "version 2")) << to_text(ledger.error());
+  EXPECT_TRUE(test::mentions(ledger.error(), "version 3")) << to_text(ledger.error());
   EXPECT_TRUE(fixture_.is_as(before));
 }
 

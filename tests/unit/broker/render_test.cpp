@@ -156,6 +156,9 @@ Lease attached_lease() {
   lease.state = LeaseState::kAttached;
   lease.guest_address = "0000:05:00.0";
   lease.created_at = "2025-11-20T10:00:00Z";
+  lease.tenant = "acme";
+  lease.vm_uuid = Uuid::parse("99999999-0000-4000-8000-000000000001");
+  lease.vmm = vfio::ProcessIdentity{815, 4711};
   lease.steps = {
       {vfio::CreateMdev{test::kVf0, "nvidia-699", *Uuid::parse(test::kMdev), 3}, {}, false, StepState::kDone}};
   return lease;
@@ -165,7 +168,7 @@ TEST(RenderLeases, AttachedAndDetachedInWords) {
   EXPECT_EQ(render_attached({attached_lease()}, Format::kTable),
             "attached mdev=6f1c2d3e-0000-5000-8000-00000000000a to libvirt:web1: mdev "
             "6f1c2d3e-0000-5000-8000-00000000000a, in the guest at 0000:05:00.0 (lease 7)\n");
-  EXPECT_EQ(render_detached({attached_lease()}, DryRun::kYes, Format::kTable),
+  EXPECT_EQ(render_detached({{attached_lease(), false}}, DryRun::kYes, Format::kTable),
             "would detach mdev=6f1c2d3e-0000-5000-8000-00000000000a from libvirt:web1 (lease 7)\n"
             "  undo: create mdev 6f1c2d3e-0000-5000-8000-00000000000a of type nvidia-699 on 0000:41:00.4\n"
             "dry run: nothing was changed\n");
@@ -173,9 +176,9 @@ TEST(RenderLeases, AttachedAndDetachedInWords) {
 
 TEST(RenderLeases, AsTableAndJson) {
   EXPECT_EQ(render_leases({attached_lease()}, Format::kTable),
-            "LEASE  STATE     OWNER         SELECTOR                                   SURFACE  DEVICE                "
-            "                IN GUEST      SINCE\n"
-            "7      attached  libvirt:web1  mdev=6f1c2d3e-0000-5000-8000-00000000000a  mdev     "
+            "LEASE  STATE     OWNER         TENANT  SELECTOR                                   SURFACE  DEVICE        "
+            "                        IN GUEST      SINCE\n"
+            "7      attached  libvirt:web1  acme    mdev=6f1c2d3e-0000-5000-8000-00000000000a  mdev     "
             "6f1c2d3e-0000-5000-8000-00000000000a  0000:05:00.0  2025-11-20T10:00:00Z\n");
   const auto object = json::parse(render_leases({attached_lease()}, Format::kJson));
   EXPECT_EQ(object.at("schema"), "slicebroker/1");
@@ -185,6 +188,47 @@ TEST(RenderLeases, AsTableAndJson) {
   EXPECT_EQ(lease.at("state"), "attached");
   EXPECT_EQ(lease.at("steps").at(0).at("state"), "done");
   EXPECT_EQ(lease.at("leases"), json::array({"mdev:" + test::kMdev}));
+  EXPECT_EQ(lease.at("tenant"), "acme");
+  EXPECT_EQ(lease.at("vm_uuid"), "99999999-0000-4000-8000-000000000001");
+  EXPECT_EQ(lease.at("hypervisor"), "libvirt");
+  EXPECT_EQ(lease.at("vmm"), "pid 815, start time 4711");
+  EXPECT_EQ(lease.at("ended_at"), "");
+}
+
+TEST(RenderLeases, LeaseThatHadEndedIsSaidToBeNoWork) {
+  auto lease = attached_lease();
+  lease.state = LeaseState::kReleased;
+  lease.ended_at = "2025-11-20T11:00:00Z";
+  EXPECT_EQ(render_detached({{lease, true}}, DryRun::kNo, Format::kTable),
+            "lease 7 ended at 2025-11-20T11:00:00Z: nothing to do\nhost: untouched\n");
+  const auto object = json::parse(render_detached({{lease, true}}, DryRun::kNo, Format::kJson));
+  EXPECT_EQ(object.at("leases").at(0).at("had_ended"), true);
+  EXPECT_EQ(object.at("leases").at(0).at("ended_at"), "2025-11-20T11:00:00Z");
+  EXPECT_THAT(render_lease(lease, Format::kTable), testing::HasSubstr("2025-11-20T11:00:00Z"));
+}
+
+TEST(RenderAudit, RecordsQuarantinesAndVerdict) {
+  AuditRecord record;
+  record.seq = 3;
+  record.generation = 7;
+  record.event = "lease.begun";
+  record.hash = "ab";
+  EXPECT_THAT(render_audit({record}, Format::kTable), testing::HasSubstr("lease.begun"));
+  const auto json_record = json::parse(render_audit({record}, Format::kJson)).at("records").at(0);
+  EXPECT_EQ(json_record.at("lease"), 7);
+  EXPECT_EQ(json_record.at("hash"), "ab");
+  const Quarantine quarantine{{"pci:0000:41:00.0", test::kGpu}, "WEDGED", "it hangs", "2025-11-20T10:00:00Z", "uid 0"};
+  EXPECT_EQ(render_quarantines({quarantine}, Format::kTable),
+            "DEVICE            GPU           CODE    SINCE                 BY     WHY\n"
+            "pci:0000:41:00.0  0000:41:00.0  WEDGED  2025-11-20T10:00:00Z  uid 0  it hangs\n");
+  AuditVerdict verdict;
+  verdict.first = 2;
+  verdict.last = 9;
+  verdict.head = "cd";
+  verdict.noted_head = 5;
+  EXPECT_EQ(render_verdict(verdict, Format::kTable),
+            "records 2 to 9 are as they were written\nhead cd\n"
+            "the hash given is record 5's: 4 were added since\n");
 }
 
 TEST(RenderFindings, NameWhatWasNotDone) {
