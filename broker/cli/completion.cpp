@@ -1,16 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "broker/cli/session.h"
 #include "vfio/base/text.h"
 
 namespace slicebroker::broker::cli {
 namespace {
 
-// The words that may follow a command: its subcommands, long options and, where it takes a selector, their keys.
+void add_options(const CLI::App& command, std::vector<std::string>& words) {
+  for (const auto* option : command.get_options()) {
+    for (const auto& text : option->get_lnames()) {
+      const std::string word = "--" + text;
+      if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+    }
+  }
+}
+
+// The words that may follow a verb: its subcommands, its long options and theirs and, where it takes a selector, their
+// keys. Of the program: the verbs and its own options.
 std::string words_of(const CLI::App& command) {
   std::vector<std::string> words;
   for (const auto* sub : command.get_subcommands({})) words.push_back(sub->get_name());
-  for (const auto* option : command.get_options()) {
-    for (const auto& text : option->get_lnames()) words.push_back("--" + text);
+  add_options(command, words);
+  if (command.get_parent() != nullptr) {
+    for (const auto* sub : command.get_subcommands({})) add_options(*sub, words);
   }
   if (command.get_option_no_throw("SELECTOR") != nullptr) {
     for (const auto& key : selector_keys()) words.push_back(key);

@@ -27,6 +27,9 @@ int run(int argc, char** argv) {
   add_reconcile(app, session);
   add_policy(app, session);
   add_reasons(app, session);
+  add_quarantine(app, session);
+  add_audit(app, session);
+  add_ledger(app, session);
   add_completion(app, session);
   try {
     app.parse(argc, argv);

@@ -105,6 +105,9 @@ void add_hook(CLI::App& app, Session& session);
 void add_reconcile(CLI::App& app, Session& session);
 void add_policy(CLI::App& app, Session& session);
 void add_reasons(CLI::App& app, Session& session);
+void add_quarantine(CLI::App& app, Session& session);
+void add_audit(CLI::App& app, Session& session);
+void add_ledger(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);
 
 }  // namespace slicebroker::broker::cli
