@@ -62,6 +62,8 @@ const std::vector<CodeEntry>& failures() {
        kNotFound},
       {"NVML_NOT_FOUND", kHost, "NVIDIA's management library can't be loaded",
        "install NVIDIA's driver, or name its library with --nvml", kNotFound},
+      {"HOST_NOT_ALL_READ", kRequest, "nothing of this name was seen, and a part of the host could not be read",
+       "mend what is named, then repeat", kRefused},
       {"NVML_BAD_ANSWER", kHost, "NVML's answer makes no sense", "report it, with the driver's version", kFailed},
       {"NVML_*", kHost, "NVML's own return value, such as NVML_IN_USE or NVML_NO_PERMISSION", "", std::nullopt},
       {"MALFORMED_ATTRIBUTE", kHost, "a file in sysfs has a text that is not understood",

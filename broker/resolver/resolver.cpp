@@ -211,6 +211,16 @@ void suggest_fallback(const Context& context, std::vector<Candidate>& candidates
   }
 }
 
+// What could not be read may be what was asked for: then nobody can say that it is not there.
+Error unless_all_was_read(const vfio::Inventory& inventory, Error error) {
+  if (error.code != ErrorCode::kNotFound || inventory.problems.empty()) return error;
+  error.code = ErrorCode::kRefused;
+  error.reason = "HOST_NOT_ALL_READ";
+  error.fact += ", but a part of the host could not be read";
+  error.causes = inventory.problems;
+  return error;
+}
+
 // A candidate that no check rejected and that got no plan, or both, is our mistake: better none than one with an empty
 // plan.
 void check_verdicts(const std::vector<Candidate>& candidates) {
@@ -334,8 +344,9 @@ Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<H
   Request bounded = request;
   bounded.isolation = std::max(request.isolation, policy.least_isolation);
   const Context context{inventory, holds, bounded, policy};
-  SLICEBROKER_TRY(auto candidates,
-                  std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector));
+  auto found = std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector);
+  if (!found) return fail(unless_all_was_read(inventory, std::move(found).error()));
+  auto candidates = *std::move(found);
   check_managed(context, candidates);
   best_first(candidates);
   add_fallback(context, candidates);

@@ -85,9 +85,10 @@ struct Resolution {
 };
 
 // Errors: kNotFound where the selector names nothing that exists, with near misses as the hint (an unknown name is
-// never a whole GPU); kRefused with NVML's reason where only NVML could tell. A refusal is no error: it is a
-// Resolution in which nothing is granted. The policy's bounds hold whatever the request says: it may isolate more than
-// the policy demands and not less, and where the policy allows no fallback a request for one sees it refused.
+// never a whole GPU), or kRefused HOST_NOT_ALL_READ where it may be in what could not be read; kRefused with NVML's
+// reason where only NVML could tell. A refusal is no error: it is a Resolution in which nothing is granted. The policy's
+// bounds hold whatever the request says: it may isolate more than the policy demands and not less, and where the policy
+// allows no fallback a request for one sees it refused.
 Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<Hold>& holds, const Request& request,
                            const Policy& policy);
 

@@ -269,6 +269,19 @@ EXPORT nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char* buffer, unsigne
   return copy_text(gpu->name, buffer, size);
 }
 
+EXPORT nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t* memory) {
+  char text[kText];
+  struct handle handle;
+  REQUIRE_INIT();
+  const struct gpu* gpu = unpack(device, 0, &handle);
+  REQUIRE(gpu && memory, NVML_ERROR_INVALID_ARGUMENT);
+  TRY(read_optional(gpu, "memory", text));
+  const unsigned long long total = strtoull(text, NULL, 10) << 20;
+  REQUIRE(total, NVML_ERROR_NOT_SUPPORTED);
+  *memory = (nvmlMemory_t){total, total, 0};
+  return NVML_SUCCESS;
+}
+
 EXPORT nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int* minor) {
   struct handle handle;
   REQUIRE_INIT();

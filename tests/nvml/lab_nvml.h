@@ -98,6 +98,11 @@ _Static_assert(STRUCT_VERSION(nvmlGpuInstanceProfileInfo_v2_t, 2u) == 0x02000098
 _Static_assert(STRUCT_VERSION(nvmlGpuInstanceProfileInfo_v3_t, 3u) == 0x03000098, "version word");
 
 typedef struct {
+  unsigned long long total, free, used;
+} nvmlMemory_t;
+_Static_assert(sizeof(nvmlMemory_t) == 24, "memory");
+
+typedef struct {
   nvmlDevice_t device;
   unsigned int id, profileId;
   nvmlPlacement_t placement;

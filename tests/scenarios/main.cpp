@@ -126,8 +126,9 @@ class Stage {
 void perform(Entry& entry, Stage& stage) {
   if (entry.kind == Entry::Kind::kControl) {
     if (const auto done = stage.host().command(entry.text); !done) fail(entry.text + ": " + done.error());
-  } else if (entry.kind == Entry::Kind::kCommand) {
-    auto answer = changes_nothing(entry.text) ? stage.run_twice(entry.text) : stage.run(entry.text);
+  } else if (entry.kind != Entry::Kind::kComment) {
+    const bool twice = entry.kind == Entry::Kind::kCommand && changes_nothing(entry.text);
+    auto answer = twice ? stage.run_twice(entry.text) : stage.run(entry.text);
     entry.output = std::move(answer.output);
     entry.status = answer.status;
   }
@@ -147,7 +148,9 @@ int main(int argc, char** argv) {
   if (!transcript) fail(file.string() + ": " + transcript.error());
   std::vector<std::string> unmodelled;
   {
-    Stage stage(hosts / (transcript->host + ".host"), binaries);
+    const auto name = transcript->host + ".host";
+    const auto beside = file.parent_path() / name;
+    Stage stage(fs::exists(beside) ? beside : hosts / name, binaries);
     for (auto& entry : transcript->entries) perform(entry, stage);
     unmodelled = stage.host().unmodelled();
   }

@@ -17,6 +17,10 @@ bool parse_status(std::string_view line, int& status) {
   return parsed.ec == std::errc() && parsed.ptr == end;
 }
 
+bool is_command(const Entry& entry) {
+  return entry.kind == Entry::Kind::kCommand || entry.kind == Entry::Kind::kCommandOnce;
+}
+
 std::string indented(std::string_view lines) {
   std::string text;
   while (!lines.empty()) {
@@ -45,13 +49,15 @@ tl::expected<Transcript, std::string> parse_transcript(std::string_view text) {
       transcript.host = line.substr(kHost.size());
     } else if (line.starts_with("$ ")) {
       transcript.entries.push_back({Entry::Kind::kCommand, line.substr(2), {}, 0});
+    } else if (line.starts_with("% ")) {
+      transcript.entries.push_back({Entry::Kind::kCommandOnce, line.substr(2), {}, 0});
     } else if (line.starts_with("! ")) {
       transcript.entries.push_back({Entry::Kind::kControl, line.substr(2), {}, 0});
     } else if (line.starts_with("#") || line.empty()) {
       transcript.entries.push_back({Entry::Kind::kComment, line, {}, 0});
     } else if (!line.starts_with(kIndent)) {
-      return bad("it starts with none of '$ ', '! ', '#' and two spaces");
-    } else if (transcript.entries.empty() || transcript.entries.back().kind != Entry::Kind::kCommand) {
+      return bad("it starts with none of '$ ', '% ', '! ', '#' and two spaces");
+    } else if (transcript.entries.empty() || !is_command(transcript.entries.back())) {
       return bad("output without a command");
     } else if (!parse_status(line.substr(kIndent.size()), transcript.entries.back().status)) {
       transcript.entries.back().output += line.substr(kIndent.size()) + "\n";
@@ -68,7 +74,8 @@ std::string to_text(const Transcript& transcript) {
       case Entry::Kind::kComment: text += entry.text + "\n"; break;
       case Entry::Kind::kControl: text += "! " + entry.text + "\n"; break;
       case Entry::Kind::kCommand:
-        text += "$ " + entry.text + "\n" + indented(entry.output);
+      case Entry::Kind::kCommandOnce:
+        text += (entry.kind == Entry::Kind::kCommand ? "$ " : "% ") + entry.text + "\n" + indented(entry.output);
         if (entry.status != 0) text += std::string(kIndent) + "[" + std::to_string(entry.status) + "]\n";
         break;
     }

@@ -5,6 +5,8 @@
 //   # words for the reader
 //   ! gpu 0000:41:00.0 lost                a line for the host's control file
 //   $ slicebroker list gpus                a command for the shell: SLICEBROKER_ROOT, _NVML and _STATE are set
+//   % slicebroker list gpus                the same, run once even if it must change nothing: the host changes
+//   meanwhile
 //     ...                                  what it printed, stdout and stderr in one, indented by two spaces
 //     [4]                                  how it ended, where that was not 0
 #pragma once
@@ -18,7 +20,7 @@
 namespace slicebroker::scenarios {
 
 struct Entry {
-  enum class Kind { kComment, kControl, kCommand };
+  enum class Kind { kComment, kControl, kCommand, kCommandOnce };
   Kind kind = Kind::kComment;
   std::string text;    // without its mark; of a comment the whole line
   std::string output;  // of a command: lines as they stand

@@ -8,6 +8,8 @@
 #include "vfio/nvidia/nvml_library.h"
 #include "vfio/nvidia/nvml_mig.h"
 #include "vfio/nvidia/nvml_vgpu.h"
+#include "vfio/nvidia/profile_name.h"
+#include "vfio/nvidia/vgpu_name.h"
 
 namespace slicebroker::vfio::nvidia {
 namespace {
@@ -77,6 +79,18 @@ Result<void> read_mig(const Target& target, Gpu& gpu) {
   return {};
 }
 
+// A driver that is older than the question which profile backs a vGPU type leaves MIG-backed types looking like
+// time-sliced ones; their names tell.
+void back_types_by_name(Gpu& gpu) {
+  for (auto& type : gpu.vgpu_types) {
+    const auto type_name = parse_vgpu_name(type.name);
+    const auto wanted = type_name ? mig_profile_of(*type_name) : std::nullopt;
+    const auto profile = std::find_if(gpu.profiles.begin(), gpu.profiles.end(),
+                                      [&](const auto& known) { return profile_name(gpu, known) == wanted; });
+    if (profile != gpu.profiles.end()) type.gpu_instance_profile_id = profile->id;
+  }
+}
+
 Result<Gpu> read_gpu(const nvml::Functions& functions, unsigned index) {
   Target target{functions, nullptr, "GPU " + std::to_string(index)};
   SLICEBROKER_CHECK(target.call(functions.device_by_index, index, &target.device));
@@ -89,6 +103,7 @@ Result<Gpu> read_gpu(const nvml::Functions& functions, unsigned index) {
   SLICEBROKER_TRY(gpu.active_vgpus, nvml::read_active_vgpus(target));
   gpu.memory_mib = find_memory_mib(target);
   gpu.vgpu_heterogeneous = nvml::find_heterogeneous_mode(target);
+  if (!functions.vgpu_type_profile.found()) back_types_by_name(gpu);
   return gpu;
 }
 

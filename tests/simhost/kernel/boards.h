@@ -49,7 +49,7 @@ struct Board {
   unsigned memory_slices = 0;
   bool mig_mode_is_persistent = false;  // Ampere: kept in the InfoROM
   std::vector<GiProfile> profiles = {};
-  unsigned framebuffer_mb = 0;  // for time-sliced vGPUs
+  unsigned framebuffer_mb = 0;  // all of it, which time-sliced vGPUs share
   std::vector<VgpuType> types = {};
 
   bool is_nvidia_gpu() const { return vendor == 0x10de && class_code >> 16 == 0x03; }

@@ -167,6 +167,18 @@ TEST(Resolver, UnknownNameIsNotFoundAndNeverAWholeGpu) {
   }
 }
 
+TEST(Resolver, WhatMayBeInAnUnreadPartOfTheHostIsNotCalledMissing) {
+  auto host = test::mdev_host();
+  Error lost;
+  lost.reason = "NVML_GPU_IS_LOST";
+  host.problems.push_back(lost);
+  for (const char* text : {"profile=9g.99gb", "type=nvidia-9999", "gpu=0000:99:00.0", "vf=0000:99:00.4"}) {
+    const auto resolution = resolve(host, {}, test::request(text), {});
+    ASSERT_TRUE(fails(resolution, ErrorCode::kRefused, "HOST_NOT_ALL_READ")) << text;
+    EXPECT_TRUE(test::mentions(resolution.error(), "NVML_GPU_IS_LOST")) << text;
+  }
+}
+
 TEST(Resolver, MigDeviceOfAHostWithoutAnySaysHowToMakeOne) {
   auto host = test::mig_gpu();
   host.nvidia->gpus[0].instances.clear();

@@ -168,7 +168,7 @@ TEST_F(NvmlTest, ReadsAnOldDriver) {
   EXPECT_EQ(gpu.profiles.at(0), (GpuInstanceProfile{19, "", 1, 7, 9728}));
   ASSERT_THAT(gpu.instances, SizeIs(3));
   EXPECT_EQ(gpu.instances[1].compute_instances.at(1).mig_uuid, "MIG-GPU-aaaaaaaa-0000-1111-2222-333333333333/5/1");
-  EXPECT_EQ(gpu.vgpu_types.at(0).gpu_instance_profile_id, std::nullopt);
+  EXPECT_EQ(gpu.vgpu_types.at(0).gpu_instance_profile_id, 19) << "by its name";
   EXPECT_THAT(gpu.active_vgpus, ElementsAre(ActiveVgpu{699, std::nullopt, std::nullopt}));
 }
 

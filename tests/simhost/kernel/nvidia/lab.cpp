@@ -4,6 +4,7 @@
 //
 //   vgpu_limits          r   per line: TYPE MAX-PER-GPU-INSTANCE
 //   vgpu_heterogeneous   rw  0 or 1
+//   memory               r   the GPU's memory in MiB
 //   vgpus                    has one column more: the placement id
 #include <algorithm>
 #include <cerrno>
@@ -175,6 +176,7 @@ void add_lab_files(Machine& machine, Gpu& gpu) {
   files.writable("create_ci", store_ci);
   files.writable("destroy_ci", store_destroy_ci);
   files.readable("gpu", [g] { return std::to_string(g->minor) + " " + g->uuid + " " + g->board().name + "\n"; });
+  files.readable("memory", [g] { return std::to_string(g->board().framebuffer_mb) + "\n"; });
   files.readable("profiles", [g] { return profiles(*g); });
   files.readable("gpu_instances", [g] { return gpu_instances(*g); });
   files.readable("compute_instances", [g] { return compute_instances(*g); });
