@@ -23,6 +23,10 @@ Candidate resolve_vendor_vf(const Context& context, const vfio::PciFunction& fun
   candidate.slice = "the vGPU of type " + std::to_string(vf.current_type);
   candidate.isolation = vf.gpu_instance_id ? Isolation::kHardware : Isolation::kTimeSliced;
   if (!check_permitted(context, function, candidate)) return candidate;
+  const auto& agreed = context.request.only_function;
+  if (context.request.only_mdev || (agreed && agreed != function.address)) {
+    return rejected(candidate, reasons::kNotTheAgreedDevice, "the XML does not name this function");
+  }
   for (const auto& address : {function.address, gpu_of(function)}) {
     if (const auto* hold = context.hold_on(device_key(address))) return leased(candidate, *hold);
   }
@@ -80,6 +84,9 @@ Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selec
   candidate.isolation = mdev->gpu_instance_id ? Isolation::kHardware : Isolation::kTimeSliced;
   if (parent == nullptr) return rejected(candidate, reasons::kNotAGpu, "its parent is no PCI function");
   if (!check_permitted(context, *parent, candidate)) return candidate;
+  if (context.request.only_function || (context.request.only_mdev && context.request.mdev_uuid != mdev->uuid)) {
+    return rejected(candidate, reasons::kNotTheAgreedDevice, "the XML does not name this mediated device");
+  }
   if (candidate.isolation < context.request.isolation) {
     return rejected(candidate, reasons::kIsolationTooLow, "it is time-sliced");
   }

@@ -112,6 +112,48 @@ std::string slices_in_use(const Context& context, const PciFunction& function) {
   return join(texts, ", ");
 }
 
+// What a GPU has that goes along with another of its group: it is bound away from its driver as it is, and that would
+// end all of this. An unbind with live VFs crashes hosts (xenopsd PR 689).
+std::string companion_in_use(const Context& context, const PciFunction& companion) {
+  if (!is_gpu(companion) || !must_bind(context, companion)) return "";
+  std::vector<std::string> texts;
+  if (auto in_use = slices_in_use(context, companion); !in_use.empty()) texts.push_back(std::move(in_use));
+  if (companion.vf_count > 0) texts.push_back("it has " + std::to_string(companion.vf_count) + " virtual functions");
+  const auto* gpu = context.inventory.find_nvidia_gpu(companion.address);
+  if (gpu != nullptr && gpu->mig_mode == vfio::nvidia::MigMode::kOn) texts.emplace_back("its MIG mode is on");
+  if (texts.empty()) return "";
+  return companion.address.to_string() + " of its IOMMU group: " + join(texts, ", ");
+}
+
+// A handover destroys GPU instances; what was not recorded can't come back.
+const PciFunction* find_unknown_layout(const Context& context, const PciFunction& function,
+                                       const std::vector<const PciFunction*>& companions) {
+  const auto is_unknown = [&](const PciFunction* member) {
+    return is_gpu(*member) && member->driver == "nvidia" &&
+           context.inventory.find_nvidia_gpu(member->address) == nullptr;
+  };
+  if (is_unknown(&function)) return &function;
+  const auto at = std::find_if(companions.begin(), companions.end(), is_unknown);
+  return at == companions.end() ? nullptr : *at;
+}
+
+std::string companions_in_use(const Context& context, const std::vector<const PciFunction*>& companions) {
+  std::vector<std::string> texts;
+  for (const auto* companion : companions) {
+    if (auto in_use = companion_in_use(context, *companion); !in_use.empty()) texts.push_back(std::move(in_use));
+  }
+  return join(texts, "; ");
+}
+
+// Its own VFs go when it does; in its group they are where ports lack ACS.
+std::vector<const PciFunction*> companions_of(const Context& context, const PciFunction& function, Surface surface) {
+  auto companions = context.inventory.group_companions(function);
+  if (surface == Surface::kGpu) {
+    std::erase_if(companions, [&](const auto* companion) { return companion->physical_function == function.address; });
+  }
+  return companions;
+}
+
 bool is_nvswitch(const PciFunction& function) {
   return function.vendor == vfio::kVendorNvidia && function.class_code >> 8 == 0x0680;  // nvidia.md 7
 }
@@ -198,7 +240,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   candidate.slice = surface == Surface::kGpu ? "the whole GPU" : "the virtual function";
   // How a vendor's VF shares the engine is not told by sysfs; the lower isolation is assumed.
   candidate.isolation = surface == Surface::kGpu ? Isolation::kHardware : Isolation::kTimeSliced;
-  const auto companions = context.inventory.group_companions(function);
+  const auto companions = companions_of(context, function, surface);
 
   if (surface == Surface::kGpu && !is_gpu(function)) {
     return rejected(candidate, reasons::kNotAGpu, no_gpu_text(function));
@@ -221,6 +263,9 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   if (const auto in_use = slices_in_use(context, function); !in_use.empty()) {
     return rejected(candidate, reasons::kGpuNotIdle, in_use);
   }
+  if (const auto in_use = companions_in_use(context, companions); !in_use.empty()) {
+    return rejected(candidate, reasons::kGpuNotIdle, in_use);
+  }
   if (const auto holders = holders_of_all(context, function, companions); !holders.empty()) {
     return rejected(candidate, reasons::kHeldByProcess, holder_text(holders));
   }
@@ -233,10 +278,9 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
     if (!context.request.allow_nvswitch) return rejected(candidate, reasons::kNvswitchFabric, fabric);
     candidate.note = "its fabric partition must be active before the VM starts: fmpm -a PARTITION";
   }
-  // A handover destroys GPU instances; what was not recorded can't come back.
-  if (surface == Surface::kGpu && function.driver == "nvidia" &&
-      context.inventory.find_nvidia_gpu(function.address) == nullptr) {
-    return rejected(candidate, reasons::kMigLayoutUnknown, "NVML does not tell of this GPU");
+  if (const auto* unknown = find_unknown_layout(context, function, companions)) {
+    return rejected(candidate, reasons::kMigLayoutUnknown,
+                    "NVML does not tell of " + (unknown == &function ? "this GPU" : unknown->address.to_string()));
   }
   if (const auto* unloaded = find_unloaded(context, function, companions)) {
     return reject_unloaded(context, *unloaded, std::move(candidate));

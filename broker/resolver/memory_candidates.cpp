@@ -43,7 +43,10 @@ void add_unsurfaced(const Context& context, const std::vector<Offer>& offers, st
     const bool has_offers = std::any_of(offers.begin(), offers.end(),
                                         [&](const Offer& offer) { return gpu_of(*offer.function) == gpu.address; });
     if (has_offers) continue;
-    for (const auto& profile : gpu.profiles) {
+    auto profiles = gpu.profiles;
+    std::sort(profiles.begin(), profiles.end(),
+              [](const auto& a, const auto& b) { return std::tie(a.memory_mib, a.id) < std::tie(b.memory_mib, b.id); });
+    for (const auto& profile : profiles) {
       if (profile.memory_mib * kMib < bytes || !has_instance_of(gpu, profile.id)) continue;
       candidates.push_back(
           unsurfaced(context, gpu, offers, profile_name(gpu, profile) + " of " + gpu.address.to_string()));

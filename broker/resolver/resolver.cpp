@@ -191,7 +191,8 @@ void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
 // policy that denies its surface.
 void add_whole_gpus(const Context& context, std::vector<Candidate>& candidates) {
   const auto* memory = std::get_if<MemorySelector>(&context.request.selector);
-  if (memory == nullptr || context.request.fallback != Fallback::kGpu || context.request.only_mdev) return;
+  if (memory == nullptr || context.request.fallback != Fallback::kGpu) return;
+  if (context.request.only_mdev && !candidates.empty()) return;  // where there is nothing else, its reason is told
   const bool any_accepted =
       std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.accepted(); });
   const bool any_kept = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) {

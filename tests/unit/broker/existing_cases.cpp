@@ -9,8 +9,8 @@ using broker::Isolation;
 using broker::Request;
 using vfio::Inventory;
 
-template <class Change>
-Inventory with(Inventory host, Change change) {
+template <class Host, class Change>
+Host with(Host host, Change change) {
   change(host);
   return host;
 }
@@ -53,6 +53,35 @@ std::vector<ResolverCase> existing_cases() {
        {},
        hardware(mdev),
        says(mdev_line, "ISOLATION_TOO_LOW")},
+      {"mdev that is not the one in the XML",
+       with_mdev({}),
+       {},
+       with(mdev, [](Request& r) { r.only_mdev = true; }),
+       says(mdev_line, "NOT_THE_AGREED_DEVICE")},
+      {"mdev where the XML has a function",
+       with_mdev({}),
+       {},
+       with(mdev, [](Request& r) { r.only_function = kVf0; }),
+       says(mdev_line, "NOT_THE_AGREED_DEVICE")},
+      {"mdev that is the one in the XML",
+       with_mdev({}),
+       {},
+       with(mdev,
+            [](Request& r) {
+              r.only_mdev = true;
+              r.mdev_uuid = *Uuid::parse(kMdev);
+            }),
+       says(mdev_line, "granted")},
+      {"VF that is not the one in the XML",
+       with_vgpu({}),
+       {},
+       with(vf, [](Request& r) { r.only_function = kVf1; }),
+       says(vf_line, "NOT_THE_AGREED_DEVICE")},
+      {"VF that is the one in the XML",
+       with_vgpu({}),
+       {},
+       with(vf, [](Request& r) { r.only_function = kVf0; }),
+       says(vf_line, "granted")},
       {"mdev on Cloud Hypervisor",
        with_mdev({}),
        {},

@@ -53,6 +53,17 @@ Inventory plain_vf() {
   });
 }
 
+// The GPU with another one in its IOMMU group, which the request lets go along.
+template <class Change>
+Inventory with_second_gpu(Change change) {
+  auto host = with(plain_gpu(), [](Inventory& made) { add(made, pci(kOtherGpu, {.iommu_group = 13})); });
+  vfio::nvidia::Gpu known;
+  known.address = kOtherGpu;
+  host.nvidia->gpus.push_back(known);
+  change(host, function_at(host, kOtherGpu));
+  return host;
+}
+
 Inventory on_fabric() {
   return with(plain_gpu(), [](Inventory& host) { add_nvswitch(host); });
 }
@@ -202,6 +213,37 @@ std::vector<ResolverCase> group_cases() {
          return r;
        }(),
        {"gpu 0000:41:00.0 NOT_THE_AGREED_DEVICE"}},
+      {"second GPU of the group goes along",
+       with_second_gpu([](Inventory&, vfio::PciFunction&) {}),
+       {},
+       allowing(kOtherGpu),
+       granted},
+      {"second GPU of the group is handed over from under its VFs",
+       with_second_gpu([](Inventory&, vfio::PciFunction& second) { second.vf_count = 2; }),
+       {},
+       allowing(kOtherGpu),
+       not_idle},
+      {"second GPU of the group is handed over from under its mediated device",
+       with_second_gpu([](Inventory& host, vfio::PciFunction&) { add_mdev(host, kOtherGpu, "nvidia-231", {}); }),
+       {},
+       allowing(kOtherGpu),
+       not_idle},
+      {"second GPU of the group is handed over from under a lease of its slice",
+       with_second_gpu([](Inventory&, vfio::PciFunction&) {}),
+       {hold("mdev:" + kMdev, "libvirt:db2", 7, kOtherGpu)},
+       allowing(kOtherGpu),
+       not_idle},
+      {"second GPU of the group loses its MIG mode",
+       with_second_gpu(
+           [](Inventory& host, vfio::PciFunction&) { host.nvidia->gpus.back().mig_mode = vfio::nvidia::MigMode::kOn; }),
+       {},
+       allowing(kOtherGpu),
+       not_idle},
+      {"second GPU of the group, of which NVML does not tell",
+       with_second_gpu([](Inventory& host, vfio::PciFunction&) { host.nvidia->gpus.pop_back(); }),
+       {},
+       allowing(kOtherGpu),
+       {"gpu 0000:41:00.0 MIG_LAYOUT_UNKNOWN"}},
       {"plain VF", plain_vf(), {}, request("vf=41:00.4"), {"vf 0000:41:00.4 granted"}},
       {"plain VF where hardware is demanded",
        plain_vf(),

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "broker/resolver/resolver.h"
 #include "tests/unit/broker/resolver_cases.h"
 #include "tests/unit/check.h"
@@ -136,6 +138,29 @@ TEST(Plan, WholeGpuOnlyUndoesWhatIsThere) {
   host.nvidia->gpus[0].mig_mode = vfio::nvidia::MigMode::kOff;
   EXPECT_THAT(descriptions(granted(host, request("gpu=41:00.0")).plan.steps),
               ElementsAre("bind 0000:41:00.0 to vfio-pci"));
+}
+
+TEST(Plan, VfsInTheGpusGroupAreNotBoundOnceTheyAreOff) {
+  auto host = test::plain_gpu();
+  auto vf = test::pci(kVf0, {.driver = {}, .iommu_group = 13});
+  vf.physical_function = kGpu;
+  test::add(host, vf);
+  auto& gpu = test::function_at(host, kGpu);
+  gpu.vf_count = 1;
+  gpu.virtual_functions = {kVf0};
+  const auto candidate = granted(host, request("gpu=41:00.0"));
+  EXPECT_THAT(candidate.plan.steps,
+              ElementsAre(Step(vfio::DisableVfs{kGpu}), Step(vfio::BindDriver{kGpu, "vfio-pci"})));
+  EXPECT_THAT(candidate.plan.attachment.companions, IsEmpty());
+}
+
+TEST(Plan, MemoryNamesTheSmallestInstanceFirstWhateverTheDriversOrder) {
+  auto host = test::mig_gpu();
+  auto& profiles = host.nvidia->gpus.at(0).profiles;
+  std::reverse(profiles.begin(), profiles.end());
+  const auto resolution = resolve(host, {}, request("memory=9GiB")).value();
+  EXPECT_THAT(resolution.candidates.at(0).slice, HasSubstr("1g.10gb"));
+  EXPECT_THAT(resolution.candidates.at(1).slice, HasSubstr("3g.40gb"));
 }
 
 TEST(Plan, WhatSpeaksVfioAlreadyStaysOnItsDriver) {
