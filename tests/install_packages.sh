@@ -6,7 +6,7 @@ say() { printf '\n=== %s\n' "$*"; }
 # shellcheck disable=SC2034 # used by those who source this
 build_packages=(build-essential g++ clang-14 cmake ninja-build pkg-config nlohmann-json3-dev libsqlite3-dev
     libsodium-dev libcli11-dev libtomlplusplus-dev libpugixml-dev libboost-dev libexpected-dev libvirt-dev libgtest-dev
-    libgmock-dev libclang-rt-14-dev libxml2-utils libfuse3-dev fuse3)
+    libgmock-dev libclang-rt-14-dev libxml2-utils libfuse3-dev fuse3 librapidcheck-dev)
 # shellcheck disable=SC2034
 lab_packages=(qemu-system-x86 qemu-utils e2fsprogs cpio busybox-static mmdebstrap kmod xz-utils zstd flex bison bc libelf-dev
     curl ca-certificates debian-archive-keyring util-linux)
