@@ -3,6 +3,8 @@
 // added device like the real one, so it is a holder that a broker can find. Ends on vmm.shutdown or a signal.
 //   CH_API_SERVER_ROOT   directory below which /sys and /dev lie (default /)
 //   CH_API_SERVER_LOOKS  looks at vm.info for which a device that was asked back stays; -1: for ever (default 0)
+//   CH_API_SERVER_BOOT   whether the VM runs from the start; else it waits for vm.create and vm.boot
+// On a simulated host, given as CH_API_SERVER_ROOT, each request is an operation of its client on vmm/ch/REQUEST.
 #include <cstdio>
 #include <cstdlib>
 
@@ -28,6 +30,9 @@ int main(int argc, char** argv) {
     return 1;
   }
   server.eject_after(looks != nullptr ? std::atoi(looks) : 0);
+  if (std::getenv("CH_API_SERVER_BOOT") != nullptr) server.boot_vm();
+  std::puts("listening");
+  std::fflush(stdout);
   server.wait_for_shutdown();
   return 0;
 }

@@ -75,6 +75,7 @@ Done Host::command(std::string_view line) {
   const auto& verb = parts.front();
   if (is_fault(verb)) return add_fault(line);
   if (is_process_command(verb)) return process_command(parts);
+  if (Libvirtd::knows(verb)) return libvirtd_.command(parts);
   if (parts.size() > 1 || (verb != "clear" && verb != "count" && verb != "release" && verb != "reboot")) {
     return kernel_ ? kernel_->command(line) : Done(tl::unexpected(std::string("the host has not booted")));
   }
@@ -107,6 +108,14 @@ void Host::add_control_files() {
   control.mode = 0200;
   control.store = [this](std::string_view text, Caller&) { return write_control(text); };
   tree_.add_file(".simhost/control", std::move(control));
+  File define;
+  define.mode = 0200;
+  define.store = [this](std::string_view text, Caller&) {
+    const auto defined = libvirtd_.define(std::string(text));
+    error_ = defined ? "" : defined.error();
+    return defined ? 0 : EINVAL;
+  };
+  tree_.add_file(".simhost/define", std::move(define));
   tree_.add_file(".simhost/error", File{.show = [this]() -> Text { return error_.empty() ? "" : error_ + "\n"; }});
   tree_.add_file(".simhost/operations", File{.show = [this]() -> Text { return lines_of(operations_.log()); }});
   tree_.add_file(".simhost/unmodelled", File{.show = [this]() -> Text { return lines_of(unmodelled_); }});

@@ -59,7 +59,8 @@ bool set_option(Fault& fault, const std::string& word) {
     fault.after = *count;
   } else if (key == "times" && count && *count > 0) {
     fault.times = *count;
-  } else if (fault.effect == Fault::Effect::kKill && key == "when" && (value == "before" || value == "after")) {
+  } else if ((fault.effect == Fault::Effect::kKill || fault.effect == Fault::Effect::kFail) && key == "when" &&
+             (value == "before" || value == "after")) {
     fault.moment = value == "before" ? Fault::Moment::kBefore : Fault::Moment::kAfter;
   } else if (fault.effect == Fault::Effect::kKill && key == "who" && (value == "process" || value == "program")) {
     fault.victim = value == "process" ? Fault::Victim::kProcess : Fault::Victim::kProgram;

@@ -26,7 +26,7 @@ std::string_view name(OperationKind kind);
 
 struct Fault {
   enum class Effect { kFail, kHang, kSlow, kKill, kDo };
-  enum class Moment { kBefore, kAfter };  // kKill: the operation has no effect, or its whole one
+  enum class Moment { kBefore, kAfter };  // kFail, kKill: the operation has no effect, or its whole one
   enum class Victim { kProcess, kProgram };
 
   Effect effect = Effect::kFail;
@@ -36,7 +36,7 @@ struct Fault {
   std::uint64_t times = std::numeric_limits<std::uint64_t>::max();
   int os_errno = 0;                    // kFail
   std::chrono::milliseconds delay{0};  // kSlow
-  Moment moment = Moment::kBefore;     // kKill
+  Moment moment = Moment::kBefore;     // kFail, kKill
   Victim victim = Victim::kProcess;    // kKill
   std::string command;                 // kDo
 

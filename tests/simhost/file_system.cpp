@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "tests/simhost/text.h"
+
 namespace slicebroker::simhost {
 namespace {
 
@@ -15,9 +17,15 @@ bool is_below(const std::string& path, std::string_view top) {
   return path.starts_with(top) && (path.size() == top.size() || path[top.size()] == '/');
 }
 
-// Where the kernel's rules hold; elsewhere (usr, lib) are ordinary files.
+// Where the kernel's rules hold, and those of calls to hypervisors; elsewhere (usr, lib) are ordinary files.
 bool is_kernels(const std::string& path) {
-  return is_below(path, "sys") || is_below(path, "proc") || is_below(path, "dev");
+  return is_below(path, "sys") || is_below(path, "proc") || is_below(path, "dev") || is_below(path, "vmm");
+}
+
+// A VMM writes its client's pid: its request is the client's operation.
+pid_t who_asks(const std::string& path, std::string_view value, pid_t writer) {
+  if (!is_below(path, "vmm/ch")) return writer;
+  return number<pid_t>(value.substr(0, value.find('\n'))).value_or(writer);
 }
 
 // Processes come and go unannounced.
@@ -208,9 +216,11 @@ OrErrno<FileSystem::Opened> FileSystem::open(ino_t inode, int flags, pid_t threa
 
 int FileSystem::open_device(OpenFile& file, pid_t pid) {
   const auto caller = host_.make_caller(pid);
-  return host_.perform(OperationKind::kOpen, file.path, *caller, [&] {
+  const int result = host_.perform(OperationKind::kOpen, file.path, *caller, [&] {
     return file.node->removed ? ENODEV : host_.processes().open_real(pid, file.path, file.node, file.device_open);
   });
+  if (result != 0 && file.device_open != 0) host_.processes().close_real(file.device_open);
+  return result;
 }
 
 OrErrno<std::string> FileSystem::show(const OpenFile& file, pid_t pid) {
@@ -248,7 +258,7 @@ OrErrno<std::string> FileSystem::read(std::uint64_t handle, std::size_t size, st
 }
 
 int FileSystem::store(const OpenFile& file, std::string_view value, pid_t pid) {
-  const auto caller = host_.make_caller(pid);
+  const auto caller = host_.make_caller(who_asks(file.path, value, pid));
   const auto effect = [&] {
     if (file.node->removed) return ENODEV;
     if (file.node->file.store) return file.node->file.store(value, *caller);

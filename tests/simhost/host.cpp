@@ -2,10 +2,26 @@
 #include "tests/simhost/host.h"
 
 #include <cerrno>
+#include <set>
+#include <sstream>
 
 #include "tests/simhost/text.h"
 
 namespace slicebroker::simhost {
+
+namespace {
+
+// GPU instances that were destroyed and made again are the same in another order.
+std::string sorted_lines(const std::string& text) {
+  std::istringstream lines(text);
+  std::multiset<std::string> sorted;
+  for (std::string line; std::getline(lines, line);) sorted.insert(line);
+  std::string result;
+  for (const auto& line : sorted) result += line + "\n";
+  return result;
+}
+
+}  // namespace
 
 class Host::HostCaller final : public Caller {
  public:
@@ -103,7 +119,9 @@ Host::Strike Host::strike(const Fault& fault, Caller& caller, int& result) {
   const auto kin = fault.victim == Fault::Victim::kProgram ? Kin::kWholeProgram : Kin::kAlone;
   result = EINTR;
   switch (fault.effect) {
-    case Fault::Effect::kFail: result = fault.os_errno; return Strike::kEnd;
+    case Fault::Effect::kFail:
+      result = fault.os_errno;
+      return fault.moment == Fault::Moment::kAfter ? Strike::kFailAfter : Strike::kEnd;
     case Fault::Effect::kHang: {
       const auto release = releases_;
       return caller.wait([&] { return releases_ != release; }) ? Strike::kGoOn : Strike::kEnd;
@@ -123,17 +141,19 @@ Host::Strike Host::strike(const Fault& fault, Caller& caller, int& result) {
 
 int Host::perform(OperationKind kind, const std::string& path, Caller& caller, const std::function<int()>& effect) {
   std::optional<Kin> kill_after;
+  int fail_after = 0;
   for (const auto& fault : operations_.begin(kind, path)) {
     int result = 0;
     const auto strike_result = strike(fault, caller, result);
     if (strike_result == Strike::kEnd) return result;
+    if (strike_result == Strike::kFailAfter) fail_after = result;
     if (strike_result == Strike::kKillAfter) {
       kill_after = fault.victim == Fault::Victim::kProgram ? Kin::kWholeProgram : Kin::kAlone;
     }
   }
   const int result = effect();
   if (kill_after) kill_real(caller.pid(), *kill_after);
-  return result;
+  return result != 0 ? result : fail_after;
 }
 
 tl::expected<void, std::string> Host::boot_kernel() {
@@ -141,6 +161,7 @@ tl::expected<void, std::string> Host::boot_kernel() {
   auto kernel = boot(description_, tree_, processes_);
   if (!kernel) return tl::unexpected(kernel.error());
   kernel_ = std::move(*kernel);
+  libvirtd_.boot();
   return {};
 }
 
@@ -173,7 +194,8 @@ void Host::add_to_snapshot(const Tree::Node& node, const std::string& path, std:
   if (node.kind == Tree::Node::Kind::kLink) text += path + " -> " + node.target + "\n";
   if (node.kind == Tree::Node::Kind::kFile) {
     text += path + ":";
-    const auto content = node.file.show ? node.file.show() : Text("");
+    auto content = node.file.show ? node.file.show() : Text("");
+    if (content && path.ends_with("_instances")) content = sorted_lines(*content);
     if (!content) text += " errno " + std::to_string(content.error());
     if (content && !content->empty()) text += " ";
     for (const char c : content.value_or("")) text += c == '\n' ? std::string("\\n") : std::string(1, c);
@@ -187,7 +209,7 @@ void Host::add_to_snapshot(const Tree::Node& node, const std::string& path, std:
 
 std::string Host::snapshot() const {
   std::string text;
-  for (const auto* const top : {"dev", "proc", "sys"}) {
+  for (const auto* const top : {"dev", "proc", "sys", "vmm/domains"}) {
     if (const auto node = tree_.find(top)) add_to_snapshot(*node, top, text);
   }
   return text;

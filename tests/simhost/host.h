@@ -21,6 +21,7 @@
 #include "tests/simhost/kernel/kernel.h"
 #include "tests/simhost/process_table.h"
 #include "tests/simhost/tree.h"
+#include "tests/simhost/vmm/libvirtd.h"
 
 namespace slicebroker::simhost {
 
@@ -75,7 +76,7 @@ class Host {
  private:
   class HostCaller;
   using Until = std::optional<std::chrono::steady_clock::time_point>;
-  enum class Strike { kGoOn, kKillAfter, kEnd };
+  enum class Strike { kGoOn, kFailAfter, kKillAfter, kEnd };
 
   explicit Host(std::string_view description);
   void lock();
@@ -107,6 +108,7 @@ class Host {
   std::string description_;
   Tree tree_;
   ProcessTable processes_;
+  Libvirtd libvirtd_{tree_, processes_};
   Operations operations_;
   std::vector<std::string> unmodelled_;
   std::string error_;

@@ -76,6 +76,15 @@ TEST_F(Control, FailsTheOperationOfANumber) {
   EXPECT_EQ(read_text(path("sys/value")), "0\n");
 }
 
+TEST_F(Control, FailsAnOperationThatHadItsEffect) {
+  command("fail write sys/value EIO times=1 when=after");
+  EXPECT_EQ(write_text(path("sys/value"), "5"), EIO);
+  EXPECT_EQ(read_text(path("sys/value")), "5\n");
+  command("fail open dev/node EIO times=1 when=after");
+  EXPECT_EQ(read_text(path("dev/node")), "errno EIO");
+  EXPECT_EQ(read_text(path("dev/node")), "errno EINVAL") << "nobody has it open, and it can't be read";
+}
+
 TEST_F(Control, HangsUntilReleasedAndBlocksNobodyElse) {
   command("hang write sys/value times=30");
   std::vector<std::unique_ptr<Child>> children;

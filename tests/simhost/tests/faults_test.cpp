@@ -19,6 +19,9 @@ TEST(ParseFault, TakesEveryForm) {
   EXPECT_EQ(fail->after, 2u);
   EXPECT_EQ(fail->times, 1u);
 
+  EXPECT_EQ(fail->moment, Fault::Moment::kBefore);
+  EXPECT_EQ(parse_fault("fail write vmm/* EIO when=after")->moment, Fault::Moment::kAfter);
+
   const auto kill = parse_fault("kill any * after=4 when=after who=program");
   ASSERT_TRUE(kill) << kill.error();
   EXPECT_EQ(kill->moment, Fault::Moment::kAfter);

@@ -42,6 +42,13 @@ std::string os_text(int error) {
   return std::string(std::strerror(error)) + " (os error " + std::to_string(error) + ")";
 }
 
+// The process at the other end of a socket.
+pid_t peer_of(int connection) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  return ::getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 bool send_all(int connection, std::string_view bytes) {
   while (!bytes.empty()) {
     const auto sent = ::send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -193,10 +200,20 @@ bool ChApiServer::answer(int connection, const Request& request) {
     if (instead->shut_down) end();
     return false;
   }
-  const auto made = reply(request);
+  const int failed = number_operation(connection, request);
+  if (failed == EINTR || failed == EPIPE || failed == ECONNRESET) return false;
+  const auto made = failed == 0 ? reply(request) : failure(500, {"Error from API", os_text(failed)});
   const bool sent = send_all(connection, http_text(made.status, made.body));
   if (request.endpoint == "vmm.shutdown") end();
   return sent;
+}
+
+// A simulated host counts requests as operations of the client, and may fail them.
+int ChApiServer::number_operation(int connection, const Request& request) const {
+  const UniqueFd file(::open((options_.host_root + "/vmm/ch/" + request.endpoint).c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file.valid()) return 0;
+  const auto client = std::to_string(peer_of(connection));
+  return ::write(file.get(), client.data(), client.size()) < 0 ? errno : 0;
 }
 
 void ChApiServer::end() {

@@ -98,6 +98,7 @@ class ChApiServer {
   Reply failure(int status, const std::vector<std::string>& chain) const;
   std::optional<std::vector<std::string>> open_group(Device& device) const;
   void record(const Request& request);
+  int number_operation(int connection, const Request& request) const;
 
   Options options_;
   UniqueFd listener_;
