@@ -7,6 +7,8 @@ namespace slicebroker::scenarios {
 namespace {
 
 constexpr std::string_view kHost = "host ";
+constexpr std::string_view kRemember = "= remember";
+constexpr std::string_view kSame = "= same";
 constexpr std::string_view kIndent = "  ";  // of output
 
 // "[4]" -> 4.
@@ -53,10 +55,14 @@ tl::expected<Transcript, std::string> parse_transcript(std::string_view text) {
       transcript.entries.push_back({Entry::Kind::kCommandOnce, line.substr(2), {}, 0});
     } else if (line.starts_with("! ")) {
       transcript.entries.push_back({Entry::Kind::kControl, line.substr(2), {}, 0});
+    } else if (line == kRemember) {
+      transcript.entries.push_back({Entry::Kind::kRemember, line, {}, 0});
+    } else if (line == kSame) {
+      transcript.entries.push_back({Entry::Kind::kSame, line, {}, 0});
     } else if (line.starts_with("#") || line.empty()) {
       transcript.entries.push_back({Entry::Kind::kComment, line, {}, 0});
     } else if (!line.starts_with(kIndent)) {
-      return bad("it starts with none of '$ ', '% ', '! ', '#' and two spaces");
+      return bad("it starts with none of '$ ', '% ', '! ', '= remember', '= same', '#' and two spaces");
     } else if (transcript.entries.empty() || !is_command(transcript.entries.back())) {
       return bad("output without a command");
     } else if (!parse_status(line.substr(kIndent.size()), transcript.entries.back().status)) {
@@ -71,6 +77,8 @@ std::string to_text(const Transcript& transcript) {
   std::string text = std::string(kHost) + transcript.host + "\n";
   for (const auto& entry : transcript.entries) {
     switch (entry.kind) {
+      case Entry::Kind::kRemember:
+      case Entry::Kind::kSame:
       case Entry::Kind::kComment: text += entry.text + "\n"; break;
       case Entry::Kind::kControl: text += "! " + entry.text + "\n"; break;
       case Entry::Kind::kCommand:
