@@ -118,7 +118,7 @@ Result<Inventory> read_inventory(const Host& host) {
   read_vendor_vfs(root, inventory);
   read_variants(root, inventory);
   SLICEBROKER_TRY(inventory.holders, list_holders(root));
-  inventory.vfio_pci_loaded = root.exists("sys/bus/pci/drivers/vfio-pci");
+  SLICEBROKER_TRY(inventory.vfio_pci_loaded, root.is_there("sys/bus/pci/drivers/vfio-pci"));
   read_nvidia(host.nvml_library, inventory);
   return inventory;
 }

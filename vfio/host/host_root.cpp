@@ -155,8 +155,11 @@ Result<std::optional<std::string>> HostRoot::find_link_name(std::string_view pat
   return fail(std::move(target).error());
 }
 
-bool HostRoot::exists(std::string_view path) const {
-  return open_below(path, O_PATH).has_value();
+Result<bool> HostRoot::is_there(std::string_view path) const {
+  auto fd = open_below(path, O_PATH);
+  if (fd) return true;
+  if (missing(fd.error())) return false;
+  return fail(std::move(fd).error());
 }
 
 Result<void> HostRoot::write_attr(std::string_view path, std::string_view value) const {

@@ -39,7 +39,8 @@ class HostRoot {
   // The link's text as it stands.
   Result<std::string> read_link(std::string_view path) const;
 
-  bool exists(std::string_view path) const;
+  // Whether there is such an entry. Errors: errno, where that could not be found out.
+  Result<bool> is_there(std::string_view path) const;
 
   // Writes the whole value in one write(2), in this process: for attributes whose write does not wait for anything.
   // Errors: errno of the open or the write, naming path and value.

@@ -87,7 +87,7 @@ Result<void> CreateMdev::undo(const Host& host, const Fields& /*before*/) const 
   // A remove with the device open waits in the kernel, unkillable.
   SLICEBROKER_CHECK(check_no_holder(host.root, device_nodes(*found), uuid.to_string()));
   SLICEBROKER_CHECK(host.root.write_attr_within(mdev_path(uuid, "remove"), "1", host.deadline));
-  if (wait_until(host.deadline, [&] { return !host.root.exists(mdev_path(uuid)); })) return {};
+  if (wait_until(host.deadline, [&] { return host.root.is_there(mdev_path(uuid)) == false; })) return {};
   Error error;
   error.code = ErrorCode::kNoAnswer;
   error.reason = "MDEV_NOT_REMOVED";

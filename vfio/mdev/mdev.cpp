@@ -106,7 +106,7 @@ Result<std::vector<MdevDevice>> list_mdev_devices(const HostRoot& host, std::vec
     auto device = read_device(host, *uuid);
     if (device) {
       devices.push_back(*std::move(device));
-    } else if (host.exists(mdev_path(*uuid))) {
+    } else if (host.is_there(mdev_path(*uuid)) != false) {
       problems.push_back(caused_by("read mediated device", entry, std::move(device).error()));
     }
   }
@@ -114,7 +114,8 @@ Result<std::vector<MdevDevice>> list_mdev_devices(const HostRoot& host, std::vec
 }
 
 Result<std::optional<MdevDevice>> find_mdev_device(const HostRoot& host, const Uuid& uuid) {
-  if (!host.exists(mdev_path(uuid))) return std::optional<MdevDevice>();
+  SLICEBROKER_TRY(const bool there, host.is_there(mdev_path(uuid)));
+  if (!there) return std::optional<MdevDevice>();
   SLICEBROKER_TRY(auto device, read_device(host, uuid));
   return std::optional(std::move(device));
 }

@@ -48,7 +48,8 @@ Result<std::uint32_t> read_vgpu_type(const HostRoot& host, const PciAddress& vf)
 }
 
 Result<std::optional<VendorVf>> find_vendor_vf(const HostRoot& host, const PciAddress& vf) {
-  if (!host.exists(pci_path(vf, "nvidia/current_vgpu_type"))) return std::optional<VendorVf>();
+  SLICEBROKER_TRY(const bool there, host.is_there(pci_path(vf, "nvidia/current_vgpu_type")));
+  if (!there) return std::optional<VendorVf>();
   VendorVf state;
   state.address = vf;
   SLICEBROKER_TRY(state.current_type, read_vgpu_type(host, vf));

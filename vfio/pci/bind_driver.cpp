@@ -59,7 +59,7 @@ Result<void> wait_for_vfio_node(const Host& host, const PciAddress& function) {
   SLICEBROKER_TRY(const auto state, read_pci_function(host.root, function));
   if (state.vfio_devices.empty() || !state.iommu_group) return {};
   const std::string node = "dev/vfio/" + std::to_string(*state.iommu_group);
-  if (wait_until(host.deadline, [&] { return host.root.exists(node); })) return {};
+  if (wait_until(host.deadline, [&] { return host.root.is_there(node) == true; })) return {};
   Error error;
   error.code = ErrorCode::kNoAnswer;
   error.reason = "VFIO_NODE_MISSING";

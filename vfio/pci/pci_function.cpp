@@ -147,7 +147,7 @@ Result<std::vector<PciFunction>> list_pci_functions(const HostRoot& host, std::v
     auto function = read_pci_function(host, *address);
     if (function) {
       functions.push_back(*std::move(function));
-    } else if (host.exists(pci_path(*address))) {
+    } else if (host.is_there(pci_path(*address)) != false) {
       problems.push_back(caused_by("read PCI function", entry, std::move(function).error()));
     }
   }

@@ -89,7 +89,7 @@ TEST(HostRoot, LinksLeadNowhereOutside) {
   EXPECT_EQ(root.read_attr("sys/up").value(), "inside");
   EXPECT_EQ(root.read_attr("../../../secret").value(), "inside");
   EXPECT_FALSE(root.read_attr("sys/out"));
-  EXPECT_FALSE(root.exists("sys/out"));
+  EXPECT_EQ(root.is_there("sys/out"), false);
   EXPECT_THAT(root.find_dir("sys/directory").value(), IsEmpty());
   EXPECT_FALSE(root.write_attr("sys/out", "changed"));
   EXPECT_FALSE(root.write_attr_within("sys/out", "changed", 1s));
@@ -105,7 +105,7 @@ TEST(HostRoot, FindOfWhatIsMissingIsNoError) {
     EXPECT_EQ(root.find_attr(path).value(), std::nullopt);
     EXPECT_THAT(root.find_dir(path).value(), IsEmpty());
     EXPECT_EQ(root.find_link_name(path).value(), std::nullopt);
-    EXPECT_FALSE(root.exists(path));
+    EXPECT_EQ(root.is_there(path), false);
   }
   EXPECT_EQ(root.find_link_name("sys/file").value(), std::nullopt) << "a file is no link";
   const auto read = root.read_attr("sys/missing");
@@ -124,6 +124,11 @@ TEST(HostRoot, FindOfWhatCantBeReadIsAnError) {
   ASSERT_FALSE(found);
   EXPECT_EQ(found.error().os_errno, ENXIO);
   EXPECT_EQ(fixture.root().find_attr("sys").error().os_errno, EISDIR);
+  fixture.link("sys/loop", "loop");
+  EXPECT_EQ(fixture.root().is_there("sys/attribute"), true);
+  const auto unknown = fixture.root().is_there("sys/loop");
+  ASSERT_FALSE(unknown) << "not knowing is not absence";
+  EXPECT_EQ(unknown.error().os_errno, ELOOP);
 }
 
 TEST(HostRoot, NamesAreSortedWithoutDots) {

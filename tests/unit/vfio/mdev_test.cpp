@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
 #include "tests/unit/check.h"
 #include "tests/unit/fixture_host.h"
 #include "vfio/mdev/description.h"
@@ -150,6 +152,15 @@ TEST(MdevDevices, OfAParentThatIsNoPciFunctionHaveNone) {
   EXPECT_EQ((*device)->parent, std::nullopt);
   EXPECT_EQ((*device)->type_id, "");
   EXPECT_EQ((*device)->iommu_group, std::nullopt);
+}
+
+// Taken for gone, it would be left behind by the lease that made it.
+TEST(MdevDevices, OneThatCantBeLookedAtIsNotGone) {
+  const FixtureHost fixture;
+  fixture.link("sys/bus/mdev/devices/" + kUuid, kUuid);  // to itself: ELOOP
+  const auto device = find_mdev_device(fixture.root(), *Uuid::parse(kUuid));
+  ASSERT_FALSE(device);
+  EXPECT_EQ(device.error().os_errno, ELOOP);
 }
 
 TEST(GpuInstanceId, OfAVgpu) {
