@@ -209,7 +209,7 @@ void Host::add_to_snapshot(const Tree::Node& node, const std::string& path, std:
 
 std::string Host::snapshot() const {
   std::string text;
-  for (const auto* const top : {"dev", "proc", "sys", "vmm/domains"}) {
+  for (const auto* const top : {"dev", "etc", "proc", "run", "sys", "vmm/domains"}) {
     if (const auto node = tree_.find(top)) add_to_snapshot(*node, top, text);
   }
   return text;

@@ -138,6 +138,34 @@ Outcome run_unplug(Call& call) {
   return failed("unplug", remove_function(call.machine, **function, call.caller));
 }
 
+bool is_configuration(const std::string& path) {
+  return (path.starts_with("etc/") || path.starts_with("run/")) && path.find("..") == std::string::npos;
+}
+
+// A further line of a file that an administrator or another tool keeps.
+Outcome run_file(Machine& machine, const std::string& line) {
+  Words words(line);
+  words.next();
+  const auto path = words.next();
+  if (!is_configuration(path)) return bad("'" + path + "' is not below etc/ or run/");
+  const auto after = line.find(path) + path.size();
+  const auto start = line.find_first_not_of(" \t", after);
+  auto& text = machine.files[path];
+  text += (start == std::string::npos ? "" : line.substr(start)) + "\n";
+  remove_if_there(machine, path);
+  File file;
+  file.show = [text]() -> Text { return text; };
+  machine.tree.add_file(path, std::move(file));
+  return {};
+}
+
+Outcome run_no_file(Call& call) {
+  const auto path = call.words.next();
+  if (call.machine.files.erase(path) == 0) return bad("there is no file '" + path + "'");
+  call.machine.tree.remove(path);
+  return {};
+}
+
 Outcome run_plug(Call& call) {
   const auto bdf = call.words.next();
   auto& machine = call.machine;
@@ -170,13 +198,15 @@ constexpr Command kCommands[] = {{"gpu", run_gpu},
                                  {"bind", run_bind},
                                  {"driver", run_driver},
                                  {"unplug", run_unplug},
-                                 {"plug", run_plug}};
+                                 {"plug", run_plug},
+                                 {"no-file", run_no_file}};
 
 }  // namespace
 
 Outcome run_command(Machine& machine, const std::string& line) {
   Words words(line);
   const auto name = words.next();
+  if (name == "file") return run_file(machine, line);
   for (const auto& command : kCommands) {
     if (name != command.name) continue;
     Call call{machine, words};

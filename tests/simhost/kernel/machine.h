@@ -171,6 +171,7 @@ struct Machine {
   std::map<std::string, MdevParent> mdev_parents;  // by address
   std::map<std::string, Mdev*> mdevs;              // by UUID
   std::deque<Mdev> all_mdevs;
+  std::map<std::string, std::string> files;    // of the administrator, by path
   std::map<unsigned, std::string> drm_cards;   // N of cardN: address
   std::map<unsigned, std::string> nvswitches;  // N of /dev/nvidia-nvswitchN: address
 

@@ -340,6 +340,16 @@ const Case kNvidia[] = {
       read pci/0000:65:00.0/lab/mig_mode = 1
       command gpu 0000:99:00.0 lost = there is no PCI function
       command gpu 0000:65:00.0 melts = 'lost' or 'returns' is expected)"},
+    {"FilesOfTheAdministrator", "t4-mdev", R"(
+      command file etc/driverctl.d/pci-0000:3b:00.0 vfio-pci = ok
+      read etc/driverctl.d/pci-0000:3b:00.0 = vfio-pci
+      command file etc/driverctl.d/pci-0000:3b:00.0   nvidia  a = ok
+      read etc/driverctl.d/pci-0000:3b:00.0 = vfio-pci\nnvidia  a
+      command no-file etc/driverctl.d/pci-0000:3b:00.0 = ok
+      absent etc/driverctl.d/pci-0000:3b:00.0
+      command no-file etc/driverctl.d/pci-0000:3b:00.0 = there is no file
+      command file sys/made up = is not below etc/ or run/
+      command file etc/../sys/made up = is not below etc/ or run/)"},
     {"DriverUnload", "hgx-8xh100", R"(
       command driver nvidia unload = somebody uses it
       command driver nvidia-nvswitch unload = ok
