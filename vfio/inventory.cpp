@@ -93,6 +93,22 @@ std::vector<const PciFunction*> Inventory::group_companions(const PciFunction& f
   return companions;
 }
 
+std::vector<const Claim*> Inventory::claims_on(const std::variant<PciAddress, Uuid>& device) const {
+  std::vector<const Claim*> found;
+  for (const auto& claim : claims) {
+    if (claim.device == device) found.push_back(&claim);
+  }
+  return found;
+}
+
+std::vector<const Claim*> Inventory::claims_on(const PciAddress& function) const {
+  return claims_on(std::variant<PciAddress, Uuid>(function));
+}
+
+std::vector<const Claim*> Inventory::claims_on(const Uuid& mdev) const {
+  return claims_on(std::variant<PciAddress, Uuid>(mdev));
+}
+
 std::vector<Holder> Inventory::holders_of(const std::vector<std::string>& nodes) const {
   std::vector<Holder> found;
   for (const auto& holder : holders) {
@@ -118,6 +134,7 @@ Result<Inventory> read_inventory(const Host& host) {
   read_vendor_vfs(root, inventory);
   read_variants(root, inventory);
   SLICEBROKER_TRY(inventory.holders, list_holders(root));
+  inventory.claims = list_claims(root, inventory.claim_problems);
   SLICEBROKER_TRY(inventory.vfio_pci_loaded, root.is_there("sys/bus/pci/drivers/vfio-pci"));
   read_nvidia(host.nvml_library, inventory);
   return inventory;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "vfio/claims/claim.h"
 #include "vfio/host/holders.h"
 #include "vfio/host/host.h"
 #include "vfio/mdev/mdev.h"
@@ -23,6 +24,8 @@ struct Inventory {
   std::vector<nvidia::VendorVf> vendor_vfs;  // by address
   std::vector<VfioVariant> vfio_variants;    // by function: GPUs that a driver other than vfio-pci is made for
   std::vector<Holder> holders;
+  std::vector<Claim> claims;             // what other tools say is theirs; libvirt's are added by hypervisors/libvirt
+  std::vector<Error> claim_problems;     // files of theirs that could not be read; they hide no device
   std::optional<nvidia::Driver> nvidia;  // nullopt: NVML gave no answer
   std::optional<Error> nvml_error;       // why not
   bool vfio_pci_loaded = false;          // the vfio-pci driver is there to be bound
@@ -40,11 +43,16 @@ struct Inventory {
   // The other functions of the same IOMMU group, bridges left out (they need no VFIO driver).
   std::vector<const PciFunction*> group_companions(const PciFunction& function) const;
 
+  // Claims that name the very function or mediated device.
+  std::vector<const Claim*> claims_on(const PciAddress& function) const;
+  std::vector<const Claim*> claims_on(const Uuid& mdev) const;
+
   // Processes that have one of the device's nodes open (see device_nodes()).
   std::vector<Holder> holders_of(const PciFunction& function) const;
   std::vector<Holder> holders_of(const MdevDevice& device) const;
 
  private:
+  std::vector<const Claim*> claims_on(const std::variant<PciAddress, Uuid>& device) const;
   std::vector<Holder> holders_of(const std::vector<std::string>& nodes) const;
 };
 

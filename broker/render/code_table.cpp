@@ -38,6 +38,9 @@ const std::vector<CodeEntry>& failures() {
       {"LEASE_UNDER_WAY", kRequest, "another slicebroker is preparing or releasing the lease right now",
        "wait until it is done", kHeld},
 
+      {"MALFORMED_CLAIM", kHost,
+       "another tool's file is not understood; the device that its name tells stays that tool's",
+       "mend the file with the tool that owns it", kFailed},
       {"WEDGED", kHost, "the kernel has not answered a write in time, and the write still waits in it",
        "find who uses the device and end it, then: slicebroker reconcile", kNoAnswer},
       {"CHANGED_BY_OTHERS", kHost, "what slicebroker made was changed by somebody else since, so it is left alone",
