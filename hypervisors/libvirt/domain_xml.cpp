@@ -57,8 +57,8 @@ bool too_deep(const pugi::xml_node& root) {
   }
 }
 
-// The root element of a well-formed <domain> document.
-Result<pugi::xml_node> load_domain(std::string_view xml, pugi::xml_document& document) {
+// The root element of a well-formed document.
+Result<pugi::xml_node> load_document(std::string_view xml, pugi::xml_document& document) {
   if (xml.size() > kMaxBytes) return fail(bad_xml("over 16 MiB", static_cast<std::ptrdiff_t>(kMaxBytes)));
   if (const auto nul = xml.find('\0'); nul != std::string_view::npos) {
     return fail(bad_xml("a NUL byte", static_cast<std::ptrdiff_t>(nul)));
@@ -76,10 +76,18 @@ Result<pugi::xml_node> load_domain(std::string_view xml, pugi::xml_document& doc
     if (element) root = node;
   }
   if (!root) return fail(bad_xml("no element", 0));
-  if (std::string_view(root.name()) != "domain") {
-    return fail(bad_xml("the root is <" + std::string(root.name()) + ">, not <domain>", root));
-  }
   if (too_deep(document)) return fail(bad_xml("nested more than 256 deep", root));
+  return root;
+}
+
+Result<void> check_is_domain(const pugi::xml_node& element) {
+  if (std::string_view(element.name()) == "domain") return {};
+  return fail(bad_xml("the root is <" + std::string(element.name()) + ">, not <domain>", element));
+}
+
+Result<pugi::xml_node> load_domain(std::string_view xml, pugi::xml_document& document) {
+  SLICEBROKER_TRY(const auto root, load_document(xml, document));
+  SLICEBROKER_CHECK(check_is_domain(root));
   return root;
 }
 
@@ -235,6 +243,13 @@ bool made_for_cloud_hypervisor(const pugi::xml_node& root) {
   return std::string_view(root.attribute("type").value()) == "hyperv" || emulator.ends_with("cloud-hypervisor");
 }
 
+Result<void> read_hostdevs(const pugi::xml_node& root, Domain& domain) {
+  for (const auto& devices : root.children("devices")) {
+    for (const auto& device : devices.children()) SLICEBROKER_CHECK(read_hostdev(device, domain));
+  }
+  return {};
+}
+
 Result<Domain> read_root(const pugi::xml_node& root) {
   Domain domain;
   domain.name = root.child("name").text().get();
@@ -249,9 +264,7 @@ Result<Domain> read_root(const pugi::xml_node& root) {
     SLICEBROKER_TRY(auto device, read_device(node));
     domain.requests.push_back(std::move(device));
   }
-  for (const auto& devices : root.children("devices")) {
-    for (const auto& device : devices.children()) SLICEBROKER_CHECK(read_hostdev(device, domain));
-  }
+  SLICEBROKER_CHECK(read_hostdevs(root, domain));
   return domain;
 }
 
@@ -377,6 +390,23 @@ Result<Domain> read_domain(std::string_view xml) {
   pugi::xml_document document;
   SLICEBROKER_TRY(const auto root, load_domain(xml, document));
   return read_root(root);
+}
+
+Result<SavedDomain> read_saved_domain(std::string_view xml) {
+  pugi::xml_document document;
+  SLICEBROKER_TRY(auto root, load_document(xml, document));
+  const bool running = std::string_view(root.name()) == "domstatus";
+  if (running) root = root.child("domain");
+  SLICEBROKER_CHECK(check_is_domain(root));
+  const auto asked = running ? Domain{} : read_root(root).value_or(Domain{});
+  for (const auto& devices : root.children("devices")) {
+    remove_hostdevs(devices, our_aliases(devices, asked, {}), "");
+  }
+  Domain domain;
+  domain.name = root.child("name").text().get();
+  if (domain.name.empty()) return fail(bad_xml("the domain has no name", root));
+  SLICEBROKER_CHECK(read_hostdevs(root, domain));
+  return SavedDomain{std::move(domain.name), running, std::move(domain.mdevs), std::move(domain.functions)};
 }
 
 Result<std::string> complete_domain(std::string_view xml, const std::vector<Attachment>& attachments) {

@@ -44,6 +44,19 @@ struct Domain {
 // over 256, input over 16 MiB, or more than 64 requested devices.
 Result<Domain> read_domain(std::string_view xml);
 
+// The host devices of a domain as libvirt keeps it in a file: a defined domain's <domain>, or the <domstatus> of one
+// that runs, in which the domain lies.
+struct SavedDomain {
+  std::string name;
+  bool running = false;  // the file is a <domstatus>
+  std::vector<Uuid> mdevs;
+  std::vector<PciAddress> functions;
+};
+
+// The devices that the slicebroker request of a defined domain stands for are left out: they are leased when it starts.
+// Errors: kUsage as read_domain(), but for a request that can't be read: every device counts then.
+Result<SavedDomain> read_saved_domain(std::string_view xml);
+
 // The same domain with one hostdev set per attachment added to <devices> (in the order of the requests), and each
 // request's `mdev`/`function` filled in. attachments.size() == requests.size(). Everything else stays as it was.
 // Making it real twice gives the same text: hostdevs of earlier runs are replaced, known by their alias or, where the
