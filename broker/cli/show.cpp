@@ -58,7 +58,7 @@ Result<Output> show(const Session& session, const std::string& argument) {
   if (auto text = show_mig(inventory, leases, device, format)) return Output{*std::move(text)};
   const auto uuid = Uuid::parse(device);
   const auto* mdev = uuid ? inventory.find_mdev(*uuid) : nullptr;
-  if (mdev != nullptr) return Output{render_mdev(*mdev, leases, format)};
+  if (mdev != nullptr) return Output{render_mdev(inventory, *mdev, leases, format)};
   return fail(not_found(argument));
 }
 

@@ -60,6 +60,9 @@ struct Policy {
   std::optional<std::vector<GpuMatch>> include;  // nullopt: every GPU
   std::vector<GpuMatch> exclude;                 // goes before include
 
+  // Tools whose claims keep no device away, but for what VMs that run have.
+  std::set<vfio::Claimant> use_claimed_by;
+
   // What a request that says nothing gets.
   Fallback default_fallback = Fallback::kGpu;
   Isolation default_isolation = Isolation::kAny;

@@ -31,6 +31,7 @@ constexpr const char* kHint = "see slicebroker-policy(5); to check a file: slice
 constexpr const char* kGpuWords = "an address (0000:41:00.0), a UUID (GPU-<uuid>) or ids (10de:20b5)";
 constexpr const char* kMemberWords = "an address (0000:41:00.1), ids (10de:22bc) or a class (class:0403)";
 constexpr const char* kSurfaceWords = "one of vendor-vf, mdev, vf, gpu";
+constexpr const char* kClaimantWords = "one of mdevctl, driverctl, libvirt, proxmox";
 constexpr const char* kFallbackWords = "none or gpu";
 constexpr const char* kIsolationWords = "any, time-sliced or hardware";
 
@@ -149,9 +150,12 @@ class Reader {
 };
 
 void read_gpus(Reader& reader, const Section& section, Policy& policy) {
-  reader.only_keys(section, {"include", "exclude"});
+  reader.only_keys(section, {"include", "exclude", "use_claimed_by"});
   policy.include = reader.find_list(section, "include", parse_gpu_match, kGpuWords);
   policy.exclude = reader.find_list(section, "exclude", parse_gpu_match, kGpuWords).value_or(std::vector<GpuMatch>{});
+  if (const auto tools = reader.find_list(section, "use_claimed_by", vfio::parse_claimant, kClaimantWords)) {
+    policy.use_claimed_by.insert(tools->begin(), tools->end());
+  }
 }
 
 void read_limits(Reader& reader, const Section& section, Policy& policy) {

@@ -27,7 +27,8 @@ std::string render_leases(const std::vector<Lease>& leases, Format format);
 // show: everything about one thing.
 std::string render_function(const vfio::Inventory& inventory, const vfio::PciFunction& function,
                             const std::vector<Lease>& leases, Format format);
-std::string render_mdev(const vfio::MdevDevice& mdev, const std::vector<Lease>& leases, Format format);
+std::string render_mdev(const vfio::Inventory& inventory, const vfio::MdevDevice& mdev,
+                        const std::vector<Lease>& leases, Format format);
 std::string render_mig(const vfio::nvidia::Gpu& gpu, const vfio::nvidia::GpuInstance& instance,
                        const std::vector<Lease>& leases, Format format);
 std::string render_lease(const Lease& lease, Format format);

@@ -49,6 +49,29 @@ std::string holder_of(const std::vector<Lease>& leases, const PciAddress& functi
   return holder_of(leases, device_key(function));
 }
 
+using Claims = std::vector<const vfio::Claim*>;
+
+std::string owners_of(const Claims& claims) {
+  std::vector<std::string> texts;
+  for (const auto* claim : claims) {
+    if (std::find(texts.begin(), texts.end(), claim->owner) == texts.end()) texts.push_back(claim->owner);
+  }
+  return join(texts, ", ");
+}
+
+// "driverctl: /etc/driverctl.d/pci-0000:41:00.0 pins it to vfio-pci"
+std::string claims_text(const Claims& claims) {
+  std::vector<std::string> texts;
+  for (const auto* claim : claims) texts.push_back(claim->owner + ": " + claim->source + " " + claim->fact);
+  return join(texts, ", ");
+}
+
+// Who a device is with, for a column: its lease, or else the tools that claim it and who has it open.
+std::string held_by(const std::string& lease, const std::string& claimed_by, const std::string& user) {
+  if (!lease.empty()) return lease;
+  return claimed_by + (claimed_by.empty() || user.empty() ? "" : ", ") + user;
+}
+
 // "pid 4711 (qemu-system-x86), ...": who has the device open.
 std::string users_of(const std::vector<vfio::Holder>& holders) {
   std::vector<std::string> texts;
@@ -104,11 +127,8 @@ struct Slice {
   std::string lease;  // its owner
   std::string user;   // who uses it, with a lease or without
   bool managed;
+  std::string claimed_by = {};  // by other tools
 };
-
-const std::string& held_by(const Slice& slice) {
-  return slice.lease.empty() ? slice.user : slice.lease;
-}
 
 void add_mig_slices(const Inventory& inventory, const Gpu& gpu, const std::vector<Lease>& leases, bool managed,
                     std::vector<Slice>& slices) {
@@ -132,7 +152,8 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
   for (const auto& mdev : inventory.mdevs) {
     slices.push_back({"mdev=" + mdev.uuid.to_string(), "mdev", mdev.type_id,
                       mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid)),
-                      users_of(inventory.holders_of(mdev)), is_managed(inventory, mdev.parent, policy)});
+                      users_of(inventory.holders_of(mdev)), is_managed(inventory, mdev.parent, policy),
+                      owners_of(inventory.claims_on(mdev.uuid))});
   }
   for (const auto& function : inventory.functions) {
     if (!function.physical_function) continue;
@@ -142,7 +163,8 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
                                                          : "vGPU type " + std::to_string(vendor->current_type);
     slices.push_back({"vf=" + function.address.to_string(), vendor != nullptr ? "vendor-vf" : "vf", what,
                       function.physical_function->to_string(), holder_of(leases, function.address),
-                      users_of(inventory.holders_of(function)), is_managed(inventory, function, policy)});
+                      users_of(inventory.holders_of(function)), is_managed(inventory, function, policy),
+                      owners_of(inventory.claims_on(function.address))});
   }
   return slices;
 }
@@ -196,13 +218,14 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
     const auto* gpu = inventory.find_nvidia_gpu(function.address);
     const std::string lease = holder_of(leases, function.address);
     const std::string user = users_of(inventory.holders_of(function));
+    const std::string claimed_by = owners_of(inventory.claims_on(function.address));
     const std::string group = function.iommu_group ? std::to_string(*function.iommu_group) : "";
     const std::string mig(gpu != nullptr ? mig_word(gpu->mig_mode) : "-");
     const auto not_managed = why_not_managed(policy, inventory, function);
     rows.push_back({function.address.to_string(), ids_of(function), or_dash(function.driver.value_or("")),
                     or_dash(group), mig, std::to_string(function.vf_count) + "/" + std::to_string(function.vf_total),
                     gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", yes_or_no(!not_managed),
-                    or_dash(lease.empty() ? user : lease)});
+                    or_dash(held_by(lease, claimed_by, user))});
     ordered_json entry{{"address", function.address.to_string()},
                        {"ids", ids_of(function)},
                        {"driver", function.driver.value_or("")},
@@ -215,7 +238,8 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
                        {"managed", !not_managed},
                        {"not_managed_because", not_managed.value_or("")},
                        {"held_by", lease},
-                       {"used_by", user}};
+                       {"used_by", user},
+                       {"claimed_by", claimed_by}};
     array.push_back(std::move(entry));
   }
   return format == Format::kJson ? document({{"gpus", array}}) : table(rows);
@@ -226,15 +250,16 @@ std::string render_slices(const Inventory& inventory, const std::vector<Lease>& 
   Rows rows{{"SELECTOR", "KIND", "WHAT", "ON", "MANAGED", "HELD BY"}};
   auto array = ordered_json::array();
   for (const auto& slice : slices_of(inventory, leases, policy)) {
-    rows.push_back(
-        {slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed), or_dash(held_by(slice))});
+    rows.push_back({slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed),
+                    or_dash(held_by(slice.lease, slice.claimed_by, slice.user))});
     array.push_back({{"selector", slice.selector},
                      {"kind", slice.kind},
                      {"what", slice.what},
                      {"on", slice.device},
                      {"managed", slice.managed},
                      {"held_by", slice.lease},
-                     {"used_by", slice.user}});
+                     {"used_by", slice.user},
+                     {"claimed_by", slice.claimed_by}});
   }
   return format == Format::kJson ? document({{"slices", array}}) : table(rows);
 }
@@ -281,6 +306,7 @@ std::string render_function(const Inventory& inventory, const PciFunction& funct
       {"vf_total", std::to_string(function.vf_total)},
       {"open", join(holders, ", ")},
       {"held_by", holder_of(leases, function.address)},
+      {"claimed_by", claims_text(inventory.claims_on(function.address))},
   };
   if (const auto* gpu = inventory.find_nvidia_gpu(function.address)) {
     entry["name"] = gpu->name;
@@ -294,7 +320,8 @@ std::string render_function(const Inventory& inventory, const PciFunction& funct
   return render_entry("function", entry, format);
 }
 
-std::string render_mdev(const vfio::MdevDevice& mdev, const std::vector<Lease>& leases, Format format) {
+std::string render_mdev(const Inventory& inventory, const vfio::MdevDevice& mdev, const std::vector<Lease>& leases,
+                        Format format) {
   const ordered_json entry{
       {"uuid", mdev.uuid.to_string()},
       {"type", mdev.type_id},
@@ -302,6 +329,7 @@ std::string render_mdev(const vfio::MdevDevice& mdev, const std::vector<Lease>& 
       {"iommu_group", mdev.iommu_group ? std::to_string(*mdev.iommu_group) : ""},
       {"gpu_instance", mdev.gpu_instance_id ? std::to_string(*mdev.gpu_instance_id) : ""},
       {"held_by", holder_of(leases, device_key(mdev.uuid))},
+      {"claimed_by", claims_text(inventory.claims_on(mdev.uuid))},
   };
   return render_entry("mdev", entry, format);
 }
@@ -324,7 +352,9 @@ std::string render_mig(const Gpu& gpu, const GpuInstance& instance, const std::v
 
 std::string render_problems(const Inventory& inventory) {
   std::string text;
-  for (const auto& problem : inventory.problems) text += "warning: not read: " + error_text(problem).substr(7);
+  for (const auto* problems : {&inventory.problems, &inventory.claim_problems}) {
+    for (const auto& problem : *problems) text += "warning: not read: " + error_text(problem).substr(7);
+  }
   return text;
 }
 

@@ -27,6 +27,12 @@ std::vector<std::string> texts(const std::set<Surface>& surfaces) {
   return result;
 }
 
+std::vector<std::string> texts(const std::set<vfio::Claimant>& claimants) {
+  std::vector<std::string> result;
+  for (const auto claimant : claimants) result.emplace_back(vfio::name(claimant));
+  return result;
+}
+
 // Everything that can stand in a list is printable and has no quote.
 std::string toml_line(const std::string& key, const std::vector<std::string>& list) {
   return key + " = [" + (list.empty() ? "" : "\"" + join(list, "\", \"") + "\"") + "]\n";
@@ -45,6 +51,7 @@ std::string policy_toml(const Policy& policy) {
   std::string text = "[gpus]\n";
   if (policy.include) text += toml_line("include", texts(*policy.include));
   text += toml_line("exclude", texts(policy.exclude));
+  text += toml_line("use_claimed_by", texts(policy.use_claimed_by));
   text += "\n[limits]\n" + toml_line("fallback", name_of(policy.most_fallback)) +
           toml_line("isolation", name(policy.least_isolation));
   text += "\n[defaults]\n" + toml_line("fallback", name_of(policy.default_fallback)) +
@@ -73,6 +80,7 @@ ordered_json policy_json(const Policy& policy) {
   ordered_json gpus;
   if (policy.include) gpus["include"] = texts(*policy.include);
   gpus["exclude"] = texts(policy.exclude);
+  gpus["use_claimed_by"] = texts(policy.use_claimed_by);
   auto members = ordered_json::array();
   for (const auto& rule : policy.group_members) {
     ordered_json entry;

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <set>
+#include <string>
 #include <string_view>
 
 #include "broker/request/selector.h"
@@ -37,6 +38,7 @@ struct Request {
   Uuid mdev_uuid;                              // the UUID of a mediated device, should one have to be made
   std::optional<PciAddress> only_function;     // agreed before: only this function will do
   bool only_mdev = false;                      // agreed before: only a mediated device of mdev_uuid will do
+  std::string vm;                              // whose it is to be, "libvirt:web1"; empty: nobody's yet
 };
 
 }  // namespace slicebroker::broker

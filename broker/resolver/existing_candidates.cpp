@@ -65,17 +65,28 @@ std::string mdev_types_of(const Context& context, const PciAddress& function) {
   return join(texts, ", ");
 }
 
+// One that another tool defines and that is not made is that tool's; nobody knows any other.
+Result<Candidate> resolve_absent_mdev(const Context& context, const Uuid& uuid) {
+  const auto* hold = context.hold_on(device_key(uuid));
+  if (hold != nullptr && hold->kind == HoldKind::kForeign) {
+    Candidate candidate;
+    candidate.surface = Surface::kMdev;
+    candidate.device = uuid.to_string();
+    candidate.slice = "the mediated device";
+    return leased(std::move(candidate), *hold);
+  }
+  std::vector<std::string> known;
+  for (const auto& other : context.inventory.mdevs) known.push_back(other.uuid.to_string());
+  return fail(names_nothing(
+      "mdev=" + uuid.to_string(), "this host has no such mediated device",
+      hint_for(uuid.to_string(), known, "to have one made, ask for its type (type=ID), profile or MIG UUID")));
+}
+
 }  // namespace
 
 Result<Candidate> resolve_mdev(const Context& context, const MdevSelector& selector) {
   const auto* mdev = context.inventory.find_mdev(selector.uuid);
-  if (mdev == nullptr) {
-    std::vector<std::string> known;
-    for (const auto& other : context.inventory.mdevs) known.push_back(other.uuid.to_string());
-    return fail(names_nothing("mdev=" + selector.uuid.to_string(), "this host has no such mediated device",
-                              hint_for(selector.uuid.to_string(), known,
-                                       "to have one made, ask for its type (type=ID), profile or MIG UUID")));
-  }
+  if (mdev == nullptr) return resolve_absent_mdev(context, selector.uuid);
   const auto* parent = mdev->parent ? context.inventory.find_function(*mdev->parent) : nullptr;
   Candidate candidate;
   candidate.surface = Surface::kMdev;

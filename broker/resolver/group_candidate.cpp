@@ -258,6 +258,7 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   }
   for (const auto* companion : companions) {
     if (const auto* hold = context.hold_on(device_key(companion->address))) return leased(candidate, *hold);
+    if (const auto* hold = context.fence_on_part_of(companion->address)) return leased(candidate, *hold);
   }
   if (const auto* hold = context.fence_on_part_of(function.address)) return leased(candidate, *hold);
   if (const auto in_use = slices_in_use(context, function); !in_use.empty()) {

@@ -88,7 +88,9 @@ const Reason kFallbackDenied{"FALLBACK_DENIED", kRefused, "the policy lets no wh
                              "ask for the whole GPU as such (gpu=), or have limits.fallback in the policy changed"};
 const Reason kQuarantined{"QUARANTINED", kRefused, "somebody has to look at it before it is leased again",
                           "look at it, then: slicebroker quarantine clear DEVICE"};
-const Reason kForeignOwner{"FOREIGN_OWNER", kHeld, "another tool owns it", "free it with the tool that owns it"};
+const Reason kForeignOwner{"FOREIGN_OWNER", kHeld, "another tool's file says that it is its device",
+                           "free it with the tool that owns it, or let slicebroker use it: gpus.use_claimed_by in the "
+                           "policy"};
 
 }  // namespace reasons
 

@@ -8,6 +8,7 @@
 
 #include "broker/request/nearest.h"
 #include "broker/resolver/context.h"
+#include "broker/resolver/foreign.h"
 #include "hypervisors/compatibility.h"
 #include "vfio/base/text.h"
 
@@ -296,7 +297,8 @@ Candidate leased(Candidate candidate, const Hold& hold) {
       return rejected(std::move(candidate), reasons::kQuarantined, device + " is quarantined" + detail,
                       "look at it, then: slicebroker quarantine clear " + device);
     case HoldKind::kForeign:
-      return rejected(std::move(candidate), reasons::kForeignOwner, hold.owner + " owns " + device + detail);
+      return rejected(std::move(candidate), reasons::kForeignOwner, hold.owner + " owns " + device + detail,
+                      hold.remedy);
   }
   if (hold.generation == kThisRequest) {
     return rejected(std::move(candidate), reasons::kLeased, "an earlier selector of this request takes it",
@@ -344,7 +346,9 @@ Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<H
                            const Policy& policy) {
   Request bounded = request;
   bounded.isolation = std::max(request.isolation, policy.least_isolation);
-  const Context context{inventory, holds, bounded, policy};
+  auto all_holds = holds;
+  for (auto& hold : foreign_holds(inventory, holds, request, policy)) all_holds.push_back(std::move(hold));
+  const Context context{inventory, all_holds, bounded, policy};
   auto found = std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector);
   if (!found) return fail(unless_all_was_read(inventory, std::move(found).error()));
   auto candidates = *std::move(found);

@@ -47,6 +47,7 @@ struct Hold {
   std::string owner;            // "libvirt:web1"; of a foreign device the tool
   HoldKind kind = HoldKind::kLease;
   std::string detail = {};  // what a quarantine or the other tool's claim rests on: one clause
+  std::string remedy = {};  // how the other tool lets go of it
 };
 
 // The ordered steps that make a candidate attachable, what the hypervisor is then told, and what the lease takes.
@@ -84,6 +85,7 @@ struct Resolution {
   const Candidate* granted() const;
 };
 
+// What other tools claim in the inventory counts as held, beside `holds` (see foreign.h).
 // Errors: kNotFound where the selector names nothing that exists, with near misses as the hint (an unknown name is
 // never a whole GPU), or kRefused HOST_NOT_ALL_READ where it may be in what could not be read; kRefused with NVML's
 // reason where only NVML could tell. A refusal is no error: it is a Resolution in which nothing is granted. The policy's

@@ -24,10 +24,20 @@ Result<hypervisors::VirtualMachine> find_ready_vm(hypervisors::Hypervisor& hyper
   return fail(std::move(error));
 }
 
+// The VM by the one name that leases and claims have for it.
+hypervisors::VmReference named(hypervisors::VmReference vm, const hypervisors::VirtualMachine& machine) {
+  if (vm.kind == HypervisorKind::kLibvirt) vm.target = machine.name;
+  return vm;
+}
+
 std::vector<Request> make_requests(const std::vector<Selector>& selectors, const Target& target,
-                                   const RequestOptions& options, const Policy& policy) {
+                                   const RequestOptions& options, const Policy& policy,
+                                   const hypervisors::VmReference& vm) {
   std::vector<Request> requests;
-  for (const auto& selector : selectors) requests.push_back(make_request(selector, target, options, policy));
+  for (const auto& selector : selectors) {
+    requests.push_back(make_request(selector, target, options, policy));
+    requests.back().vm = vm.to_string();
+  }
   return requests;
 }
 
@@ -72,12 +82,12 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
     SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
     SLICEBROKER_TRY(auto ledger, open_ledger());
     SLICEBROKER_CHECK(recover_abandoned(ledger));
-    const auto requests = make_requests(selectors, {vm.kind, version}, options, environment_.policy);
+    const auto owner = named(vm, machine);
+    const auto requests = make_requests(selectors, {vm.kind, version}, options, environment_.policy, owner);
     if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
     std::vector<Lease> attached;
     for (const auto& request : requests) {
-      SLICEBROKER_TRY(auto draft, draft_lease(vm, request.selector));
-      if (vm.kind == HypervisorKind::kLibvirt) draft.vm.target = machine.name;
+      SLICEBROKER_TRY(auto draft, draft_lease(owner, request.selector));
       draft.vm_uuid = machine.uuid;
       draft.tenant = options.tenant;
       if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
@@ -123,8 +133,9 @@ Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmRefer
   const auto hypervisor = environment_.connect(vm);
   auto plan_all = [&]() -> Result<std::vector<PlannedLease>> {
     SLICEBROKER_TRY(const auto version, hypervisor->version());
-    SLICEBROKER_TRY([[maybe_unused]] const auto machine, find_ready_vm(*hypervisor, vm));
-    return plan_requests(vm, make_requests(selectors, {vm.kind, version}, options, environment_.policy));
+    SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
+    return plan_requests(
+        vm, make_requests(selectors, {vm.kind, version}, options, environment_.policy, named(vm, machine)));
   };
   auto result = plan_all();
   if (!result) return fail(untouched(std::move(result).error()));

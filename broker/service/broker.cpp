@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include "hypervisors/libvirt/domain_claims.h"
 #include "vfio/host/holders.h"
 
 namespace slicebroker::broker {
@@ -20,7 +21,11 @@ bool look_again(const Error& error) {
 }  // namespace
 
 Result<vfio::Inventory> Broker::inventory() const {
-  return vfio::read_inventory(environment_.host);
+  SLICEBROKER_TRY(auto inventory, vfio::read_inventory(environment_.host));
+  for (auto& claim : hypervisors::libvirt::list_domain_claims(environment_.host.root, inventory.claim_problems)) {
+    inventory.claims.push_back(std::move(claim));
+  }
+  return inventory;
 }
 
 Result<Ledger> Broker::open_ledger() const {

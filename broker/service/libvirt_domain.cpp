@@ -54,7 +54,9 @@ Result<Request> request_of(const Domain& domain, const RequestedDevice& device, 
                            const Policy& policy) {
   SLICEBROKER_TRY(const auto selector, parse_selector(device.selector));
   SLICEBROKER_TRY(const auto options, options_of(domain, device));
-  return make_request(selector, target, options, policy);
+  auto request = make_request(selector, target, options, policy);
+  request.vm = hypervisors::VmReference{HypervisorKind::kLibvirt, domain.name}.to_string();
+  return request;
 }
 
 // The request, held to the device that the domain's hostdev names.

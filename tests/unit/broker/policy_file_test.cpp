@@ -95,6 +95,8 @@ TEST(PolicyFile, WhatIsWrongIsNamedWithItsPlace) {
       {"list that is a text", "[gpus]\ninclude = \"41:00.0\"\n", "2:11", "gpus.include", "a text; expected a list"},
       {"number in a list", "[gpus]\ninclude = [\"41:00.0\", 7]\n", "2:23", "gpus.include", "it is a number"},
       {"address without function", "[gpus]\ninclude = [\"41:00\"]\n", "2:12", "gpus.include", "'41:00' is not"},
+      {"claimant that is none", "[gpus]\nuse_claimed_by = [\"nova\"]\n", "2:19", "gpus.use_claimed_by",
+       "'nova' is not"},
       {"MIG UUID for a GPU", "[gpus]\nexclude = [\"MIG-1\"]\n", "2:12", "gpus.exclude", "expected an address"},
       {"class for a GPU", "[gpus]\nexclude = [\"class:0302\"]\n", "2:12", "gpus.exclude", "'class:0302' is not"},
       {"UUID for a member", "[[group_members]]\nallow = [\"GPU-1\"]\n", "2:10", "group_members.allow", "a class"},
@@ -150,6 +152,7 @@ TEST(PolicyFile, ShownPolicyReadsBackTheSame) {
 [gpus]
 include = ["0000:41:00.0", "GPU-AAAAAAAA-0000-1111-2222-333333333333", "10DE:20b5"]
 exclude = ["c4:00.0"]
+use_claimed_by = ["proxmox", "driverctl"]
 [limits]
 isolation = "time-sliced"
 [defaults]
@@ -181,7 +184,7 @@ TEST(PolicyFile, ShownAsJson) {
   EXPECT_EQ(object.at("schema"), "slicebroker/1");
   EXPECT_EQ(object.at("source"), kFile);
   EXPECT_EQ(object.at("policy"), nlohmann::json::parse(R"({
-    "gpus": {"exclude": ["0000:c4:00.0"]},
+    "gpus": {"exclude": ["0000:c4:00.0"], "use_claimed_by": ["driverctl"]},
     "limits": {"fallback": "none", "isolation": "hardware"},
     "defaults": {"fallback": "none", "isolation": "hardware"},
     "group_members": [{"allow": ["class:0403"]}, {"gpus": ["0000:41:00.0"], "allow": ["0000:41:00.2"]}],

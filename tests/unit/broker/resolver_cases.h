@@ -35,6 +35,7 @@ std::vector<ResolverCase> by_name_cases();
 std::vector<ResolverCase> capacity_cases();
 std::vector<ResolverCase> memory_cases();
 std::vector<ResolverCase> policy_cases();
+std::vector<ResolverCase> foreign_cases();
 std::vector<ResolverCase> resolver_cases();  // all of them
 
 }  // namespace slicebroker::test

@@ -49,6 +49,7 @@ INSTANTIATE_TEST_SUITE_P(ByName, ResolverVerdicts, testing::ValuesIn(test::by_na
 INSTANTIATE_TEST_SUITE_P(Capacity, ResolverVerdicts, testing::ValuesIn(test::capacity_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Memory, ResolverVerdicts, testing::ValuesIn(test::memory_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Existing, ResolverVerdicts, testing::ValuesIn(test::existing_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Foreign, ResolverVerdicts, testing::ValuesIn(test::foreign_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Policy, ResolverVerdicts, testing::ValuesIn(test::policy_cases()), test_name);
 
 TEST(Resolver, CandidateHasExactlyOneVerdict) {

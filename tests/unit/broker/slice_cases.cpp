@@ -213,7 +213,7 @@ std::vector<ResolverCase> slice_cases() {
 std::vector<ResolverCase> resolver_cases() {
   auto all = slice_cases();
   for (auto& more : {fallback_cases(), group_cases(), existing_cases(), variant_cases(), by_name_cases(),
-                     capacity_cases(), memory_cases(), policy_cases()})
+                     capacity_cases(), memory_cases(), policy_cases(), foreign_cases()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }
