@@ -2,6 +2,7 @@
 #include "vfio/pci/bind_driver.h"
 
 #include <algorithm>
+#include <array>
 
 #include "vfio/host/holders.h"
 #include "vfio/host/wait.h"
@@ -67,6 +68,17 @@ Result<void> wait_for_vfio_node(const Host& host, const PciAddress& function) {
   error.subject = host.root.display(node);
   error.fact = "the driver is bound and the node has not appeared";
   return fail(std::move(error));
+}
+
+Error changed_by_others(const PciAddress& function, std::string fact, const std::string& driver_before) {
+  Error error;
+  error.code = ErrorCode::kDrift;
+  error.reason = "CHANGED_BY_OTHERS";
+  error.tried = "restore the driver";
+  error.subject = function.to_string();
+  error.fact = std::move(fact);
+  error.hint = "if nobody else owns it, bind it to " + (driver_before.empty() ? "no driver" : driver_before);
+  return error;
 }
 
 }  // namespace
@@ -143,14 +155,13 @@ Result<void> BindDriver::undo(const Host& host, const Fields& before) const {
   SLICEBROKER_TRY(const auto override_before, text_field(before, "driver_override"));
   SLICEBROKER_TRY(const auto now, read_driver(host.root, function));
   if (now != driver && now != driver_before && !now.empty()) {
-    Error error;
-    error.code = ErrorCode::kDrift;
-    error.reason = "CHANGED_BY_OTHERS";
-    error.tried = "restore the driver";
-    error.subject = function.to_string();
-    error.fact = "it was bound to " + driver + " and is now on " + now;
-    error.hint = "if nobody else owns it, bind it to " + (driver_before.empty() ? "no driver" : driver_before);
-    return fail(std::move(error));
+    return fail(changed_by_others(function, "it was bound to " + driver + " and is now on " + now, driver_before));
+  }
+  // Beside what was there before: what apply sets, what an undo that was cut short sets, and none.
+  const std::array ours{override_before, driver, driver_before, std::string(kNone), std::string()};
+  SLICEBROKER_TRY(const auto override_now, host.root.read_attr(pci_path(function, "driver_override")));
+  if (std::find(ours.begin(), ours.end(), override_now) == ours.end()) {
+    return fail(changed_by_others(function, "its driver_override is now " + override_now, driver_before));
   }
   SLICEBROKER_CHECK(restore_driver(host, function, driver_before, override_before));
   const auto power = before.find("power_control");

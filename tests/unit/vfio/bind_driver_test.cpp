@@ -142,6 +142,15 @@ TEST_F(BindDriverTest, UndoLeavesTheDriverOfOthersAlone) {
   EXPECT_TRUE(fixture_.is_as(before));
 }
 
+TEST_F(BindDriverTest, UndoLeavesTheOverrideOfOthersAlone) {
+  add_gpu("vfio-pci", "pci-stub");
+  const auto before = fixture_.snapshot();
+  const auto undone = kStep.undo(fixture_.host(), {{"driver", "nvidia"}, {"driver_override", "(null)"}});
+  ASSERT_TRUE(fails(undone, ErrorCode::kDrift, "CHANGED_BY_OTHERS"));
+  EXPECT_TRUE(test::mentions(undone.error(), "driver_override is now pci-stub")) << to_text(undone.error());
+  EXPECT_TRUE(fixture_.is_as(before));
+}
+
 TEST_F(BindDriverTest, UndoOfAFunctionAsBeforeTouchesNothing) {
   add_gpu("nvidia", "nvidia");
   const auto before = fixture_.snapshot();
