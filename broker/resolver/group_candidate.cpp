@@ -176,6 +176,12 @@ bool on_fabric(const PciFunction& function, Surface surface) {
   return surface == Surface::kGpu && function.vendor == vfio::kVendorNvidia;
 }
 
+// Mixed-size mode is the driver's state: it ends with the unbind (nvidia.md 2.3), and no step sets it again.
+bool loses_mixed_sizes(const Context& context, const PciFunction& function) {
+  const auto* gpu = context.inventory.find_nvidia_gpu(function.address);
+  return gpu != nullptr && function.driver == "nvidia" && gpu->vgpu_heterogeneous.value_or(false);
+}
+
 std::string no_gpu_text(const PciFunction& function) {
   if (function.physical_function) return "it is a virtual function of " + function.physical_function->to_string();
   return is_nvswitch(function) ? "it is an NVSwitch" : "its PCI class is no display or accelerator class";
@@ -285,6 +291,11 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   }
   if (const auto* unloaded = find_unloaded(context, function, companions)) {
     return reject_unloaded(context, *unloaded, std::move(candidate));
+  }
+  if (loses_mixed_sizes(context, function)) {
+    candidate.note += std::string(candidate.note.empty() ? "" : "; ") +
+                      "its mixed-size mode is off when it comes back: nvidia-smi vgpu -i " + candidate.device +
+                      " -shm 1";
   }
   candidate.plan = plan_for(context, function, surface, companions);
   return candidate;

@@ -154,6 +154,13 @@ TEST(Plan, VfsInTheGpusGroupAreNotBoundOnceTheyAreOff) {
   EXPECT_THAT(candidate.plan.attachment.companions, IsEmpty());
 }
 
+TEST(Plan, GpuThatComesBackWithoutItsMixedSizeModeSaysSo) {
+  auto host = test::plain_gpu();
+  EXPECT_THAT(granted(host, request("gpu=41:00.0")).note, IsEmpty());
+  host.nvidia->gpus.at(0).vgpu_heterogeneous = true;
+  EXPECT_THAT(granted(host, request("gpu=41:00.0")).note, HasSubstr("nvidia-smi vgpu -i 0000:41:00.0 -shm 1"));
+}
+
 TEST(Plan, MemoryNamesTheSmallestInstanceFirstWhateverTheDriversOrder) {
   auto host = test::mig_gpu();
   auto& profiles = host.nvidia->gpus.at(0).profiles;
