@@ -69,7 +69,7 @@ rc::Gen<GpuDraft> gpu() {
                                              {{4, Framework::kVendor}, {4, Framework::kMdev}, {1, Framework::kNone}})),
       rc::gen::set(&GpuDraft::vfs, below(5)), rc::gen::set(&GpuDraft::mig, mostly(4)),
       rc::gen::set(&GpuDraft::known_to_nvml, mostly(10)), rc::gen::set(&GpuDraft::hidden_vgpu, rarely(12)),
-      rc::gen::set(&GpuDraft::mixed_sizes, rarely(4)), rc::gen::set(&GpuDraft::in_group_before, rarely(5)),
+      rc::gen::set(&GpuDraft::mixed_sizes, rarely(4)), rc::gen::set(&GpuDraft::in_group_before, rarely(3)),
       rc::gen::set(&GpuDraft::vfs_in_group, rarely(8)), rc::gen::set(&GpuDraft::variant_loaded, mostly(4)),
       rc::gen::set(&GpuDraft::available, rc::gen::weightedElement<unsigned>({{3, 1}, {2, 2}, {1, 0}})),
       rc::gen::set(&GpuDraft::instances, few(5, instance())), rc::gen::set(&GpuDraft::vgpus, few(3, vgpu())),
@@ -104,8 +104,8 @@ rc::Gen<RequestDraft> request() {
                    rc::gen::weightedElement<unsigned>({{12, 0}, {1, 4}, {1, 5}, {1, 6}, {1, 7}})),
       rc::gen::set(&RequestDraft::no_fallback, rarely(3)),
       rc::gen::set(&RequestDraft::isolation, rc::gen::weightedElement<unsigned>({{16, 0}, {1, 1}, {1, 2}})),
-      rc::gen::set(&RequestDraft::members, few(3, below(16))), rc::gen::set(&RequestDraft::allow_nvswitch, rarely(2)),
-      rc::gen::set(&RequestDraft::agreed, below(32)));
+      rc::gen::set(&RequestDraft::all_members, rarely(2)), rc::gen::set(&RequestDraft::members, few(3, below(16))),
+      rc::gen::set(&RequestDraft::allow_nvswitch, rarely(2)), rc::gen::set(&RequestDraft::agreed, below(32)));
 }
 
 // Nothing happens on a host without GPUs, and nothing where nothing is asked.

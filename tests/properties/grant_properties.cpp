@@ -124,8 +124,7 @@ RC_GTEST_PROP(Grant, TouchesNoVfThatIsGone, (const WorldDraft& draft)) {
   });
 }
 
-RC_GTEST_PROP(Grant, KeepsToThePolicy, (const WorldDraft& draft)) {
-  const auto world = make_world(draft);
+void check_policy(const World& world) {
   for_accepted(world, [&](const Candidate& candidate) {
     const auto* function = function_of(world, candidate);
     RC_ASSERT(!why_not_managed(world.policy, world.host, *function));
@@ -139,6 +138,26 @@ RC_GTEST_PROP(Grant, KeepsToThePolicy, (const WorldDraft& draft)) {
                  allows_group_member(world.policy, world.host, *function, *taken)));
     }
   });
+}
+
+RC_GTEST_PROP(Grant, KeepsToThePolicy, (const WorldDraft& draft)) {
+  check_policy(make_world(draft));
+}
+
+// Idle GPUs that go together or not at all, of which the policy may have some excluded: rare where all is by chance.
+RC_GTEST_PROP(Grant, KeepsToThePolicyInASharedGroup, (WorldDraft draft)) {
+  constexpr unsigned kWholeGpu = 6;
+  for (auto& gpu : draft.host.gpus) {
+    gpu.in_group_before = true;
+    gpu.mig = gpu.hidden_vgpu = false;
+    gpu.vfs = 0;
+    gpu.vgpus.clear();
+  }
+  draft.host.holders.clear();
+  draft.holds.clear();
+  draft.requests.front().kind = kWholeGpu;
+  draft.requests.front().all_members = true;
+  check_policy(make_world(draft));
 }
 
 RC_GTEST_PROP(Grant, NeverIsolatesLessThanAsked, (const WorldDraft& draft)) {

@@ -122,6 +122,9 @@ Request make_request(const RequestDraft& draft, const Inventory& host, unsigned 
   request.fallback = draft.no_fallback ? Fallback::kNone : Fallback::kGpu;
   request.isolation = static_cast<Isolation>(draft.isolation);
   for (const auto drawn : draft.members) request.allowed_group_members.insert(pick(host.functions, drawn).address);
+  for (const auto& function : host.functions) {
+    if (draft.all_members) request.allowed_group_members.insert(function.address);
+  }
   request.allow_nvswitch = draft.allow_nvswitch;
   request.mdev_uuid = numbered_uuid(number);
   agree(request, draft.agreed, draft.name, host);

@@ -78,6 +78,7 @@ struct RequestDraft {
   unsigned target = 0;  // hypervisor and version
   bool no_fallback = false;
   unsigned isolation = 0;
+  bool all_members = false;  // of any IOMMU group may be taken along, or only these
   std::vector<unsigned> members;
   bool allow_nvswitch = false;
   unsigned agreed = 0;  // with whom the XML agreed: mostly nobody

@@ -129,6 +129,7 @@ void add_driver(Machine& machine, Driver added) {
   auto& tree = machine.tree;
   auto* m = &machine;
   machine.drivers[name] = std::move(added);
+  machine.modules.insert(name);
   const auto& driver = machine.drivers[name];
   tree.add_directory(path);
   tree.add_file(path + "/bind", write_only([m, name](std::string_view text, Caller& caller) {

@@ -165,6 +165,7 @@ struct Machine {
   std::map<std::string, Function*> functions;  // present ones, by address
   std::deque<Function> all_functions;          // nothing is freed: a write that waits may still look at it
   std::map<std::string, Driver> drivers;       // by name
+  std::set<std::string> modules;               // names of all drivers that were ever there
   bool drivers_autoprobe = true;
   std::map<unsigned, IommuGroup> groups;
   std::map<std::string, VfioDevice> vfio_devices;  // by name

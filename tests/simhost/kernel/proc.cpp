@@ -13,10 +13,11 @@ std::string loaded_modules(const Machine& machine) {
 }
 
 // As depmod writes it. A variant driver's entry names its device, vfio-pci's names any.
+// Of what lies on the disk: an unloaded module keeps its aliases.
 std::string module_aliases(const Machine& machine) {
   std::string text = "# Aliases extracted from modules themselves.\n";
-  if (machine.drivers.contains("vfio-pci")) text += "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n";
-  if (machine.drivers.contains("nvgrace-gpu-vfio-pci")) {
+  if (machine.modules.contains("vfio-pci")) text += "alias vfio_pci:v*d*sv*sd*bc*sc*i* vfio_pci\n";
+  if (machine.modules.contains("nvgrace-gpu-vfio-pci")) {
     for (const auto* device : {"2342", "2345", "2348", "2941", "31C2"}) {
       text += std::string("alias vfio_pci:v000010DEd0000") + device + "sv*sd*bc*sc*i* nvgrace_gpu_vfio_pci\n";
     }
