@@ -170,7 +170,8 @@ void Libvirtd::announce(int event, const Domain& domain, const std::string& alia
 
 void Libvirtd::let_guests_act() {
   notice_ends();
-  for (auto& [name, domain] : domains_) {
+  for (auto& entry : domains_) {
+    auto& domain = entry.second;
     const auto due = [&](const Hostdev& hostdev) {
       return hostdev.asked && Clock::now() >= *hostdev.asked + domain.delay;
     };
