@@ -68,7 +68,8 @@ bool is_told(const std::string& line) {
   return line.find("/vgpu_heterogeneous: ") != std::string::npos;
 }
 
-// "vfio3" is the lowest number that was free at the bind: of a function that comes back to vfio-pci it may be another.
+// "vfio3", and its device number 511:3, is the lowest that was free at the bind: of a function that comes back to
+// vfio-pci it may be another.
 std::string without_vfio_numbers(const std::string& snapshot) {
   std::vector<std::string> lines;
   std::istringstream text(snapshot);
@@ -77,6 +78,7 @@ std::string without_vfio_numbers(const std::string& snapshot) {
     for (const char c : line) {
       if (c < '0' || c > '9' || !kept.ends_with("vfio")) kept += c;
     }
+    if (kept.find("/vfio-dev/vfio/dev: ") != std::string::npos) kept.resize(kept.rfind(':'));
     lines.push_back(std::move(kept));
   }
   std::sort(lines.begin(), lines.end());
