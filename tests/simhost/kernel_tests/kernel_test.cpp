@@ -382,7 +382,8 @@ TEST(Mig, ModeOutlivesARebootOnAmpere) {
   const auto kernel = ModelHost::boot_text(description, tree);
   ASSERT_TRUE(kernel);
   ASSERT_TRUE((*kernel)->command("mig 0000:01:00.0 on") && (*kernel)->command("mig 0000:02:00.0 on"));
-  ASSERT_TRUE(ModelHost::boot_text((*kernel)->after_reboot(description), next));
+  const auto rebooted = ModelHost::boot_text((*kernel)->after_reboot(description), next);
+  ASSERT_TRUE(rebooted);
   EXPECT_EQ(*next.find("sys/devices/pci0000:01/0000:01:00.0/lab/mig_mode")->file.show(), "1\n");
   EXPECT_EQ(*next.find("sys/devices/pci0000:02/0000:02:00.0/lab/mig_mode")->file.show(), "0\n");
 }
