@@ -53,10 +53,10 @@ Mount::~Mount() {
     host_.stop();
     host_.set_front(nullptr, mount_point_);
     // MNT_FORCE ends the connection although files are open.
-    const bool refused =
-        ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno == EPERM;
+    ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
     workers_->stop();  // it is still theirs while they end
-    if (refused) fuse_session_unmount(session_);  // fusermount3 does it for those who are not root
+    // Frees what belongs to the mount; for those who are not root fusermount3 unmounts now.
+    fuse_session_unmount(session_);
   }
   if (session_ != nullptr) fuse_session_destroy(session_);
 }
