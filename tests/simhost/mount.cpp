@@ -52,6 +52,7 @@ Mount::~Mount() {
   if (workers_) {
     host_.stop();
     host_.set_front(nullptr, mount_point_);
+    workers_->drain();  // an answer that comes after the unmounting is lost: who waited would see ECONNABORTED
     // MNT_FORCE ends the connection although files are open.
     ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
     workers_->stop();  // it is still theirs while they end

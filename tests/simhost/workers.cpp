@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <thread>
@@ -38,10 +39,15 @@ void Workers::start() {
   for (int i = 0; i < kUsual; ++i) start_one();
 }
 
+void Workers::drain() {
+  std::unique_lock lock(mutex_);
+  fewer_.wait_for(lock, std::chrono::seconds(1), [this] { return answering_ == 0; });
+}
+
 void Workers::stop() {
   ::eventfd_write(stop_.get(), 1);
   std::unique_lock lock(mutex_);
-  ended_.wait(lock, [this] { return threads_ == 0; });
+  fewer_.wait(lock, [this] { return threads_ == 0; });
 }
 
 void Workers::start_one() {
@@ -60,17 +66,23 @@ bool Workers::serve_one(fuse_buf& buffer) {
   epoll_event event{};
   if (::epoll_wait(epoll_.get(), &event, 1, -1) != 1) return errno == EINTR;
   if (event.data.fd == stop_.get()) return false;
+  count_answering(1);
   const int got = fuse_session_receive_buf(session_, &buffer);
-  if (got == -EAGAIN || got == -EINTR) return true;
-  if (got <= 0) return false;
-  fuse_session_process_buf(session_, &buffer);
-  return true;
+  if (got > 0) fuse_session_process_buf(session_, &buffer);
+  count_answering(-1);
+  return got > 0 || got == -EAGAIN || got == -EINTR;
+}
+
+void Workers::count_answering(int more) {
+  const std::lock_guard lock(mutex_);
+  answering_ += more;
+  if (answering_ == 0) fewer_.notify_all();
 }
 
 void Workers::leave() {
   --threads_;
   --serving_;
-  ended_.notify_all();
+  fewer_.notify_all();
 }
 
 bool Workers::leave_if_surplus() {

@@ -21,6 +21,9 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
+  // Waits until every request that has come is answered, for a second at most: others may go on asking.
+  void drain();
+
   // Ends all of them. They must be able to: nothing may wait any more.
   void stop();
 
@@ -32,16 +35,18 @@ class Workers {
   void start_one();
   void run();
   bool serve_one(fuse_buf& buffer);  // false: the session is over
-  void leave();                      // locked
+  void count_answering(int more);
+  void leave();  // locked
   bool leave_if_surplus();
 
   fuse_session* session_;
   UniqueFd stop_;   // eventfd
   UniqueFd epoll_;  // of the session and stop_: wakes one of those that wait
   std::mutex mutex_;
-  std::condition_variable ended_;
+  std::condition_variable fewer_;
   int threads_ = 0;
-  int serving_ = 0;  // of them, those that do not wait
+  int serving_ = 0;    // of them, those that do not wait
+  int answering_ = 0;  // of them, those that have a request
 };
 
 }  // namespace slicebroker::simhost
