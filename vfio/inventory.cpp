@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "vfio/base/text.h"
+#include "vfio/host/ask_child.h"
+#include "vfio/inventory_wire.h"
 #include "vfio/nvidia/nvml.h"
 
 namespace slicebroker::vfio {
@@ -39,10 +42,11 @@ void read_variants(const HostRoot& host, Inventory& inventory) {
 }
 
 // Holders come before NVML: an open NVML would list this very process as a holder of every GPU.
-void read_nvidia(const std::string& library, Inventory& inventory) {
-  const auto nvml = nvidia::Nvml::open(library);
+void read_nvidia(const Host& host, Inventory& inventory) {
+  const auto nvml = nvidia::Nvml::open(host.nvml_library, host.watch);
   if (!nvml) {
     inventory.nvml_error = nvml.error();
+    if (nvml.error().code == ErrorCode::kNoAnswer) inventory.problems.push_back(nvml.error());
     return;
   }
   auto driver = nvml->read_driver();
@@ -125,7 +129,19 @@ std::vector<Holder> Inventory::holders_of(const MdevDevice& device) const {
   return holders_of(device_nodes(device));
 }
 
-Result<Inventory> read_inventory(const Host& host) {
+const Silence* Inventory::find_silence(const PciFunction& function, Extent extent) const {
+  const auto concerns = [&](const Silence& silence) {
+    if (!silence.device) return false;
+    if (*silence.device == function.address || *silence.device == vfio::gpu_of(function)) return true;
+    return extent == Extent::kWithParts && gpu_of(*silence.device) == function.address;
+  };
+  const auto at = std::find_if(silences.begin(), silences.end(), concerns);
+  return at == silences.end() ? nullptr : &*at;
+}
+
+namespace {
+
+Result<Inventory> read_all(const Host& host) {
   const HostRoot& root = host.root;
   Inventory inventory;
   SLICEBROKER_TRY(inventory.functions, list_pci_functions(root, inventory.problems));
@@ -136,8 +152,45 @@ Result<Inventory> read_inventory(const Host& host) {
   SLICEBROKER_TRY(inventory.holders, list_holders(root));
   inventory.claims = list_claims(root, inventory.claim_problems);
   SLICEBROKER_TRY(inventory.vfio_pci_loaded, root.is_there("sys/bus/pci/drivers/vfio-pci"));
-  read_nvidia(host.nvml_library, inventory);
+  read_nvidia(host, inventory);
   return inventory;
+}
+
+// The function that something silent belongs to.
+std::optional<PciAddress> function_of(const HostRoot& root, std::string_view what) {
+  const auto device = device_in(what);
+  if (const auto address = PciAddress::parse(device)) return address;
+  const auto uuid = Uuid::parse(device);
+  return uuid ? find_mdev_parent(root, *uuid).value_or(std::nullopt) : std::nullopt;
+}
+
+}  // namespace
+
+Result<Inventory> read_inventory(const Host& host) {
+  constexpr int kSilencesAtLeast = 8;
+  const auto longest = std::max(host.deadline, kSilencesAtLeast * host.patience);
+  const auto start = std::chrono::steady_clock::now();
+  Watch watch;
+  std::vector<Silence> silences;
+  std::vector<Error> problems;
+  while (true) {
+    auto inventory = answer_of<Inventory>(host, watch, Purpose::kLook, read_all);
+    if (inventory) {
+      inventory->silences = std::move(silences);
+      // Each is told once, with what is known of it here.
+      std::erase_if(inventory->problems, [](const Error& problem) { return problem.reason == "DEVICE_SILENT"; });
+      inventory->problems.insert(inventory->problems.begin(), problems.begin(), problems.end());
+      return inventory;
+    }
+    const bool sysfs = inventory.error().reason == "DEVICE_SILENT";
+    if (find_silence(inventory.error()) == nullptr) return inventory;
+    if (sysfs && std::chrono::steady_clock::now() - start >= longest) return inventory;
+    const auto what = watch.look().what;
+    // NVML's silences are told by read_driver() itself, which knows the GPU.
+    if (sysfs) problems.push_back(inventory.error());
+    silences.push_back({inventory.error().subject, function_of(host.root, what), inventory.error().stuck});
+    watch.avoid(what);
+  }
 }
 
 }  // namespace slicebroker::vfio

@@ -17,6 +17,13 @@
 
 namespace slicebroker::vfio {
 
+// Something of the host that did not answer in time and was passed over.
+struct Silence {
+  std::string what;                  // "/sys/bus/pci/devices/0000:41:00.0/driver_override", "NVML on GPU 0000:41:00.0"
+  std::optional<PciAddress> device;  // the function that it belongs to, where that can be told
+  std::optional<StuckProcess> process;  // ours, which still waits for the answer
+};
+
 struct Inventory {
   std::vector<PciFunction> functions;        // by address
   std::vector<MdevType> mdev_types;          // by parent and id
@@ -30,12 +37,20 @@ struct Inventory {
   std::optional<Error> nvml_error;       // why not
   bool vfio_pci_loaded = false;          // the vfio-pci driver is there to be bound
   std::vector<Error> problems;           // what could not be read; everything else is complete
+  // Of a function that is named here only what could be read is set. It is in the list all the same, so that what
+  // shares its group or its GPU is not taken for alone.
+  std::vector<Silence> silences;
 
   const PciFunction* find_function(const PciAddress& address) const;
   const MdevDevice* find_mdev(const Uuid& uuid) const;
   const nvidia::VendorVf* find_vendor_vf(const PciAddress& address) const;
   const VfioVariant* find_vfio_variant(const PciAddress& address) const;
   const nvidia::Gpu* find_nvidia_gpu(const PciAddress& address) const;
+
+  // What keeps the function from being judged: a silence of its own or of its physical function; with kWithParts also
+  // of its virtual functions and mediated devices. nullptr: all of it has answered.
+  enum class Extent { kAlone, kWithParts };
+  const Silence* find_silence(const PciFunction& function, Extent extent) const;
 
   // The physical function that a function belongs to; itself where the host has no such function.
   PciAddress gpu_of(const PciAddress& function) const;
@@ -57,7 +72,10 @@ struct Inventory {
 };
 
 // Reads the whole host. Changes nothing. NVML opens every GPU, which is why it is closed again before this returns.
-// Errors: only where nothing can be told at all (no /sys/bus/pci).
+// Reading is done in a child, which is left behind where the kernel or NVML does not let it go; another one then reads
+// what is left: see silences. So this takes about the host's patience longer for each device that is silent, and its
+// deadline longer where NVML is. Errors: only where nothing can be told at all (no /sys/bus/pci), and DEVICE_SILENT
+// where so much is silent that the host's deadline passed.
 Result<Inventory> read_inventory(const Host& host);
 
 }  // namespace slicebroker::vfio

@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "vfio/host/ask_child.h"
+
 namespace slicebroker::vfio {
 namespace {
 
@@ -37,6 +39,11 @@ Result<Step> step_of_kind(std::string_view wanted, const Fields& fields, std::in
 }
 
 }  // namespace
+
+template <class Archive>
+void list_members(Archive& archive, Any<Observation> auto& value) {
+  archive(value.before, value.already_so);
+}
 
 Result<std::string> text_field(const Fields& fields, std::string_view key) {
   const auto at = fields.find(key);
@@ -73,13 +80,19 @@ std::string describe(const Step& step) {
   return std::visit([](const auto& s) { return s.describe(); }, step);
 }
 Result<Observation> observe(const Step& step, const Host& host) {
-  return std::visit([&](const auto& s) { return s.observe(host); }, step);
+  return answer_of<Observation>(host, Purpose::kLook, [&](const Host& watched) {
+    return std::visit([&](const auto& s) { return s.observe(watched); }, step);
+  });
 }
 Result<void> apply(const Step& step, const Host& host) {
-  return std::visit([&](const auto& s) { return s.apply(host); }, step);
+  return answer_of<void>(host, Purpose::kChange, [&](const Host& watched) {
+    return std::visit([&](const auto& s) { return s.apply(watched); }, step);
+  });
 }
 Result<void> undo(const Step& step, const Host& host, const Fields& before) {
-  return std::visit([&](const auto& s) { return s.undo(host, before); }, step);
+  return answer_of<void>(host, Purpose::kChange, [&](const Host& watched) {
+    return std::visit([&](const auto& s) { return s.undo(watched, before); }, step);
+  });
 }
 
 Result<Step> step_from(std::string_view kind, const Fields& fields) {

@@ -44,6 +44,8 @@ using Step = std::variant<CreateMdev, AssignVgpuType, BindDriver, DisableVfs, De
 std::string_view kind(const Step& step);
 Fields fields(const Step& step);
 std::string describe(const Step& step);
+// In a child, so that neither a silent device nor NVML keeps the caller: errors as of the step, and DEVICE_SILENT or
+// NVML_SILENT (see vfio/host/ask_child.h).
 Result<Observation> observe(const Step& step, const Host& host);
 Result<void> apply(const Step& step, const Host& host);
 Result<void> undo(const Step& step, const Host& host, const Fields& before);

@@ -43,6 +43,8 @@ const std::vector<CodeEntry>& failures() {
        "mend the file with the tool that owns it", kFailed},
       {"WEDGED", kHost, "the kernel has not answered a write in time, and the write still waits in it",
        "find who uses the device and end it, then: slicebroker reconcile", kNoAnswer},
+      {"NVML_SILENT", kHost, "NVIDIA's driver has not answered a call of NVML in time",
+       "see the kernel's log for Xid and GSP messages; the GPU may need a reset", kNoAnswer},
       {"CHANGED_BY_OTHERS", kHost, "what slicebroker made was changed by somebody else since, so it is left alone",
        "undo it by hand if nobody owns it, then: slicebroker reconcile", kDrift},
       {"DRIVER_NOT_BOUND", kHost, "the kernel took the write and the function is not on the wanted driver",
@@ -120,11 +122,16 @@ const std::vector<CodeEntry>& failures() {
   return kFailures;
 }
 
+ErrorCode code_of(const Reason& reason) {
+  if (reason.reason_class == ReasonClass::kHeld) return kHeld;
+  return reason.reason_class == ReasonClass::kSilent ? kNoAnswer : kRefused;
+}
+
 void add_reasons(std::vector<CodeEntry>& entries) {
   for (const auto* reason : all_reasons()) {
     if (reason == &reasons::kHypervisorUnsupported) continue;  // printed under the compatibility table's codes
     entries.push_back({std::string(reason->code), kCandidate, std::string(reason->meaning), std::string(reason->remedy),
-                       reason->reason_class == ReasonClass::kHeld ? kHeld : kRefused,
+                       code_of(*reason),
                        reason->reason_class == ReasonClass::kNotSurfaced ? MayFallBack::kYes : MayFallBack::kNo});
   }
 }

@@ -32,12 +32,16 @@ Error names_nothing(std::string subject, std::string fact, std::string hint);
 Candidate rejected(Candidate candidate, const Reason& reason, std::string fact, std::string remedy = {});
 Candidate leased(Candidate candidate, const Hold& hold);  // rejected for what the hold is: lease, quarantine, foreign
 
+// What keeps a function, or with a whole group's surface its companions, from being judged: "PATH does not answer".
+std::optional<std::string> silence_text(const Context& context, const vfio::PciFunction& function,
+                                        hypervisors::Surface surface);
+
 // "pid 4711 (nv-hostengine) has /dev/nvidia0 open, ..."
 std::string holder_text(const std::vector<vfio::Holder>& holders);
 
 // The candidate's check that comes before all others: is its GPU managed, can the target hypervisor attach this surface
-// at all, and does the policy let it be used? Returns whether so; if not, the candidate carries the reason. In this
-// order, so that a denial of what the hypervisor can't do anyway is none.
+// at all, does the policy let it be used, and does it answer? Returns whether so; if not, the candidate carries the
+// reason. In this order, so that a denial of what the hypervisor can't do anyway is none.
 bool check_permitted(const Context& context, const vfio::PciFunction& function, Candidate& candidate);
 
 // A function with its whole IOMMU group, to vfio-pci or the variant made for it: the surfaces gpu and vf.

@@ -248,6 +248,11 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
   candidate.isolation = surface == Surface::kGpu ? Isolation::kHardware : Isolation::kTimeSliced;
   const auto companions = companions_of(context, function, surface);
 
+  if (function.class_code == 0) {
+    if (auto silence = silence_text(context, function, surface)) {
+      return rejected(candidate, reasons::kDeviceSilent, *std::move(silence));
+    }
+  }
   if (surface == Surface::kGpu && !is_gpu(function)) {
     return rejected(candidate, reasons::kNotAGpu, no_gpu_text(function));
   }
@@ -286,6 +291,10 @@ Candidate resolve_group(const Context& context, const PciFunction& function, Sur
     candidate.note = "its fabric partition must be active before the VM starts: fmpm -a PARTITION";
   }
   if (const auto* unknown = find_unknown_layout(context, function, companions)) {
+    const auto& error = context.inventory.nvml_error;
+    if (error && error->code == ErrorCode::kNoAnswer) {
+      return rejected(candidate, reasons::kDeviceSilent, "NVML does not answer, which alone tells its MIG layout");
+    }
     return rejected(candidate, reasons::kMigLayoutUnknown,
                     "NVML does not tell of " + (unknown == &function ? "this GPU" : unknown->address.to_string()));
   }

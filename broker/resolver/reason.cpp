@@ -91,6 +91,8 @@ const Reason kQuarantined{"QUARANTINED", kRefused, "somebody has to look at it b
 const Reason kForeignOwner{"FOREIGN_OWNER", kHeld, "another tool's file says that it is its device",
                            "free it with the tool that owns it, or let slicebroker use it: gpus.use_claimed_by in the "
                            "policy"};
+const Reason kDeviceSilent{"DEVICE_SILENT", kSilent, "the device, or what shares its GPU or group, does not answer",
+                           "see what holds it (slicebroker list leases, quarantine list) and the kernel's log"};
 
 }  // namespace reasons
 
@@ -129,7 +131,8 @@ std::span<const Reason* const> all_reasons() {
                                    &kSurfaceDenied,
                                    &kFallbackDenied,
                                    &kQuarantined,
-                                   &kForeignOwner};
+                                   &kForeignOwner,
+                                   &kDeviceSilent};
   return kAll;
 }
 

@@ -12,6 +12,7 @@ namespace slicebroker::broker {
 // What a reason says about the slice; it decides the exit status and whether the whole GPU may stand in.
 enum class ReasonClass {
   kNotSurfaced,  // the slice exists and this host, hypervisor or driver can't hand it over: fallback may apply
+  kSilent,       // it does not answer: nobody can tell, and fallback must not go around it either
   kHeld,         // somebody has it: the request may succeed later, and fallback must not go around the holder
   kRefused,      // unsafe, against policy, or not what it was taken for
 };
@@ -58,6 +59,7 @@ extern const Reason kSurfaceDenied;
 extern const Reason kFallbackDenied;
 extern const Reason kQuarantined;
 extern const Reason kForeignOwner;
+extern const Reason kDeviceSilent;
 }  // namespace reasons
 
 // Every reason, for documents and tests.

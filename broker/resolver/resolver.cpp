@@ -42,7 +42,7 @@ Result<const vfio::nvidia::Driver*> nvidia_driver(const Context& context, std::s
                     ? caused_by("look up " + std::string(what), to_string(context.request.selector),
                                 *context.inventory.nvml_error)
                     : Error{};
-  error.code = ErrorCode::kRefused;
+  if (error.code != ErrorCode::kNoAnswer) error.code = ErrorCode::kRefused;
   error.fact = "only NVML can tell";
   return fail(std::move(error));
 }
@@ -139,7 +139,8 @@ void best_first(std::vector<Candidate>& candidates) {
   const auto rank = [](const Candidate& candidate) {
     if (candidate.accepted()) return 0;
     switch (candidate.reason->reason_class) {
-      case ReasonClass::kHeld: return 1;
+      case ReasonClass::kHeld:
+      case ReasonClass::kSilent: return 1;
       case ReasonClass::kNotSurfaced: return 2;
       case ReasonClass::kRefused: return 3;
     }
@@ -147,6 +148,32 @@ void best_first(std::vector<Candidate>& candidates) {
   };
   std::stable_sort(candidates.begin(), candidates.end(),
                    [&](const Candidate& a, const Candidate& b) { return rank(a) < rank(b); });
+}
+
+// It may be free later, so nothing goes around it.
+bool may_come(const Reason& reason) {
+  return reason.reason_class == ReasonClass::kHeld || reason.reason_class == ReasonClass::kSilent;
+}
+
+ErrorCode code_of(const Reason& reason) {
+  switch (reason.reason_class) {
+    case ReasonClass::kHeld: return ErrorCode::kHeld;
+    case ReasonClass::kSilent: return ErrorCode::kNoAnswer;
+    case ReasonClass::kNotSurfaced:
+    case ReasonClass::kRefused: break;
+  }
+  return ErrorCode::kRefused;
+}
+
+// What is not found may be on what has not answered.
+Error unless_silent(const Context& context, Error error) {
+  const auto& silences = context.inventory.silences;
+  if (error.code != ErrorCode::kNotFound || silences.empty()) return error;
+  error.code = ErrorCode::kNoAnswer;
+  error.reason = reasons::kDeviceSilent.code;
+  error.fact += ", as far as it answers: " + silences.front().what + " does not";
+  error.hint = reasons::kDeviceSilent.remedy;
+  return error;
 }
 
 // A whole GPU that would be taken for a slice, as far as the policy lets it.
@@ -173,7 +200,7 @@ void add_fallback(const Context& context, std::vector<Candidate>& candidates) {
   if (request.fallback != Fallback::kGpu || !is_slice(request.selector) || request.only_mdev) return;
   std::map<PciAddress, bool> unsurfaced;  // by GPU: whether each of its candidates is so
   for (const auto& candidate : candidates) {
-    if (candidate.accepted() || candidate.reason->reason_class == ReasonClass::kHeld) return;
+    if (candidate.accepted() || may_come(*candidate.reason)) return;
     const auto address = PciAddress::parse(candidate.device);
     if (!address) continue;
     // Where the whole GPU was agreed before, no slice is the agreed device.
@@ -197,7 +224,7 @@ void add_whole_gpus(const Context& context, std::vector<Candidate>& candidates) 
   const bool any_accepted =
       std::any_of(candidates.begin(), candidates.end(), [](const auto& c) { return c.accepted(); });
   const bool any_kept = std::any_of(candidates.begin(), candidates.end(), [](const auto& c) {
-    return !c.accepted() && (c.reason->reason_class == ReasonClass::kHeld || c.reason == &reasons::kSurfaceDenied);
+    return !c.accepted() && (may_come(*c.reason) || c.reason == &reasons::kSurfaceDenied);
   });
   if (any_kept && !any_accepted) return;
   for (auto& whole : whole_gpus_of(context, *memory)) candidates.push_back(stand_in(context, std::move(whole)));
@@ -311,9 +338,24 @@ Candidate leased(Candidate candidate, const Hold& hold) {
 std::string holder_text(const std::vector<vfio::Holder>& holders) {
   std::vector<std::string> texts;
   for (const auto& holder : holders) {
-    texts.push_back("pid " + std::to_string(holder.pid) + " (" + holder.command + ") has " + holder.node + " open");
+    texts.push_back(describe(holder));
   }
   return join(texts, ", ");
+}
+
+std::optional<std::string> silence_text(const Context& context, const vfio::PciFunction& function, Surface surface) {
+  using Extent = vfio::Inventory::Extent;
+  const bool whole = surface == Surface::kGpu || surface == Surface::kVf;
+  const auto* silence =
+      context.inventory.find_silence(function, surface == Surface::kGpu ? Extent::kWithParts : Extent::kAlone);
+  if (silence == nullptr && whole) {
+    for (const auto* companion : context.inventory.group_companions(function)) {
+      silence = context.inventory.find_silence(*companion, Extent::kWithParts);
+      if (silence != nullptr) break;
+    }
+  }
+  if (silence == nullptr) return std::nullopt;
+  return silence->what + " does not answer";
 }
 
 bool check_permitted(const Context& context, const vfio::PciFunction& function, Candidate& candidate) {
@@ -334,6 +376,10 @@ bool check_permitted(const Context& context, const vfio::PciFunction& function, 
     candidate = rejected(std::move(candidate), reasons::kSurfaceDenied, *table + " in the policy denies " + surface);
     return false;
   }
+  if (auto silence = silence_text(context, function, *candidate.surface)) {
+    candidate = rejected(std::move(candidate), reasons::kDeviceSilent, *std::move(silence));
+    return false;
+  }
   return true;
 }
 
@@ -350,7 +396,7 @@ Result<Resolution> resolve(const vfio::Inventory& inventory, const std::vector<H
   for (auto& hold : foreign_holds(inventory, holds, request, policy)) all_holds.push_back(std::move(hold));
   const Context context{inventory, all_holds, bounded, policy};
   auto found = std::visit([&](const auto& selector) { return candidates_of(context, selector); }, request.selector);
-  if (!found) return fail(unless_all_was_read(inventory, std::move(found).error()));
+  if (!found) return fail(unless_all_was_read(inventory, unless_silent(context, std::move(found).error())));
   auto candidates = *std::move(found);
   check_managed(context, candidates);
   best_first(candidates);
@@ -369,9 +415,10 @@ Error refusal(const Resolution& resolution) {
   std::set<std::string> remedies;
   for (const auto& candidate : resolution.candidates) {
     if (candidate.accepted()) continue;
-    if (candidate.reason->reason_class == ReasonClass::kHeld) error.code = ErrorCode::kHeld;
     Error cause;
-    cause.code = candidate.reason->reason_class == ReasonClass::kHeld ? ErrorCode::kHeld : ErrorCode::kRefused;
+    cause.code = code_of(*candidate.reason);
+    // A holder that is known says more than a silence, and either more than a refusal.
+    if (error.code == ErrorCode::kRefused || cause.code == ErrorCode::kHeld) error.code = cause.code;
     cause.reason = candidate.code;
     cause.tried = candidate.surface ? hypervisors::name(*candidate.surface) : "-";
     cause.subject = candidate.device;

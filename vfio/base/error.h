@@ -2,6 +2,7 @@
 // What went wrong, in a form that every layer can add one line to and only entry points print.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,18 +25,26 @@ enum class ErrorCode {
 // What became of the host because of the operation that failed.
 enum class HostOutcome { kUntouched, kRestored, kChanged };
 
+// A process that was left behind in the kernel. Its pid alone may be another's later.
+struct StuckProcess {
+  std::int64_t pid = 0;
+  std::uint64_t start_time = 0;  // clock ticks since boot; 0: not known
+  bool operator==(const StuckProcess&) const = default;
+};
+
 // One failure. A leaf states the operation, its subject, and errno with the path and value; each layer above
 // adds at most one Error whose causes hold the layer below.
 struct Error {
   ErrorCode code = ErrorCode::kFailed;
-  std::string reason;               // stable identifier such as GROUP_NOT_VIABLE; empty: the code's own name
-  std::string tried;                // the operation: "bind to vfio-pci"
-  std::string subject;              // device, group, path or VM
-  std::string fact;                 // what was seen, one sentence
-  int os_errno = 0;                 // 0: no system call failed
-  std::string hint;                 // what the reader can do about it
-  std::vector<Error> causes;        // the layer below, in order
-  std::optional<HostOutcome> host;  // set by whoever knows
+  std::string reason;                      // stable identifier such as GROUP_NOT_VIABLE; empty: the code's own name
+  std::string tried;                       // the operation: "bind to vfio-pci"
+  std::string subject;                     // device, group, path or VM
+  std::string fact;                        // what was seen, one sentence
+  int os_errno = 0;                        // 0: no system call failed
+  std::string hint;                        // what the reader can do about it
+  std::vector<Error> causes;               // the layer below, in order
+  std::optional<HostOutcome> host;         // set by whoever knows
+  std::optional<StuckProcess> stuck = {};  // still waiting for the answer that did not come
 };
 
 // The stable name of a code: "NOT_FOUND".

@@ -17,10 +17,14 @@ namespace slicebroker::vfio {
 // A process that has a device node open.
 struct Holder {
   pid_t pid = 0;
-  std::string command;  // /proc/<pid>/comm
-  std::string node;     // "/dev/vfio/13"
+  std::string command;    // /proc/<pid>/comm
+  std::string node;       // "/dev/vfio/13"
+  std::string unit = {};  // systemd's, from /proc/<pid>/cgroup: "nvidia-dcgm.service"; empty where it has none
   bool operator==(const Holder&) const = default;
 };
+
+// "pid 4711 (nv-hostengine, nvidia-dcgm.service) has /dev/nvidia0 open".
+std::string describe(const Holder& holder);
 
 // Every process with one of VFIO's or NVIDIA's per-device nodes open: /dev/vfio/<group>, /dev/vfio/devices/vfioN,
 // /dev/nvidiaN, /dev/dri/cardN and renderDN. A process that ends meanwhile, or that we may not look into, is passed
@@ -37,7 +41,7 @@ struct ProcessIdentity {
 // nullopt where there is no such process (or only its zombie).
 std::optional<ProcessIdentity> find_process(const HostRoot& host, pid_t pid);
 
-// The children of run_in_child() that have not ended, whoever made them. Reads only.
+// The children of run_in_child() that outlived the process which made them and have not ended. Reads only.
 Result<std::vector<ProcessIdentity>> list_late_writers(const HostRoot& host);
 
 // /proc/sys/kernel/random/boot_id: changes with every boot.

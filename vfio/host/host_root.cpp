@@ -17,6 +17,7 @@
 #include <memory>
 
 #include "vfio/host/child.h"
+#include "vfio/host/holders.h"
 
 namespace slicebroker::vfio {
 namespace {
@@ -52,6 +53,16 @@ Error write_error(const HostRoot& host, std::string_view path, std::string_view 
   return os_error("write '" + std::string(value) + "'", host.display(path), os_errno);
 }
 
+Error known_silence(std::string path) {
+  Error error;
+  error.code = ErrorCode::kNoAnswer;
+  error.reason = "DEVICE_SILENT";
+  error.tried = "read";
+  error.subject = std::move(path);
+  error.fact = "the device does not answer";
+  return error;
+}
+
 bool missing(const Error& error) {
   return error.os_errno == ENOENT || error.os_errno == ENOTDIR;
 }
@@ -72,7 +83,20 @@ std::string HostRoot::display(std::string_view path) const {
   return directory_ + "/" + std::string(path);
 }
 
+HostRoot HostRoot::watched_by(const Watch& watch) const {
+  HostRoot root(UniqueFd(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0)), directory_);
+  root.watch_ = &watch;
+  return root;
+}
+
 Result<UniqueFd> HostRoot::open_below(std::string_view path, int flags) const {
+  if (watch_ != nullptr) {
+    const bool looks_up = (flags & (O_PATH | O_DIRECTORY)) != 0;
+    if (watch_->avoids(path, looks_up ? Watch::Access::kLookUp : Watch::Access::kRead)) {
+      return fail(known_silence(display(path)));
+    }
+    watch_->begin(Watch::Kind::kFile, path);
+  }
   UniqueFd fd(open_in_root(root_.get(), std::string(path).c_str(), flags));
   if (!fd.valid()) return fail(os_error("open", display(path), errno));
   return fd;
@@ -171,7 +195,10 @@ Result<void> HostRoot::write_attr(std::string_view path, std::string_view value)
 Result<void> HostRoot::write_attr_within(std::string_view path, std::string_view value,
                                          std::chrono::milliseconds deadline) const {
   const std::string path_text(path);  // nothing may allocate in the child
-  const auto outcome = run_in_child([&] { return write_whole(root_.get(), path_text.c_str(), value); }, deadline);
+  if (watch_ != nullptr) watch_->begin(Watch::Kind::kWrite, path);
+  const auto outcome =
+      run_in_child([&] { return write_whole(root_.get(), path_text.c_str(), value); }, deadline, {root_.get()});
+  if (watch_ != nullptr) watch_->begin(Watch::Kind::kNothing, "");
   if (outcome.state == ChildOutcome::State::kSilent) {
     Error error;
     error.code = ErrorCode::kNoAnswer;
@@ -181,6 +208,8 @@ Result<void> HostRoot::write_attr_within(std::string_view path, std::string_view
     error.fact = "the kernel has not answered in " + std::to_string(deadline.count()) + " ms; process " +
                  std::to_string(outcome.pid) + " is still waiting in it";
     error.hint = "find who uses the device and end it; the write goes through then";
+    const auto process = find_process(*this, outcome.pid);
+    error.stuck = StuckProcess{outcome.pid, process ? process->start_time : 0};
     return fail(std::move(error));
   }
   if (outcome.os_errno != 0) return fail(write_error(*this, path, value, outcome.os_errno));

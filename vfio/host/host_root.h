@@ -11,6 +11,7 @@
 
 #include "vfio/base/result.h"
 #include "vfio/base/unique_fd.h"
+#include "vfio/host/watch.h"
 
 namespace slicebroker::vfio {
 
@@ -21,6 +22,11 @@ class HostRoot {
  public:
   // Errors: errno of opening the directory.
   static Result<HostRoot> open(const std::string& directory);
+
+  // The same tree, by one who says to `watch`, which outlives it, what is about to be read. What the watch avoids fails
+  // at once: kNoAnswer DEVICE_SILENT. For a process of one thread.
+  HostRoot watched_by(const Watch& watch) const;
+  int descriptor() const { return root_.get(); }
 
   // The attribute's text without its one trailing newline. Reads at most 1 MiB.
   Result<std::string> read_attr(std::string_view path) const;
@@ -62,6 +68,7 @@ class HostRoot {
 
   UniqueFd root_;
   std::string directory_;
+  const Watch* watch_ = nullptr;
 };
 
 }  // namespace slicebroker::vfio

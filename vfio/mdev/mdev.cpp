@@ -33,18 +33,10 @@ Result<MdevType> read_type(const HostRoot& host, const PciAddress& parent, const
   return type;
 }
 
-// The parent is the directory that holds the device's: /sys/devices/pci.../0000:41:00.4/<uuid>.
-Result<std::optional<PciAddress>> find_parent(const HostRoot& host, const Uuid& uuid) {
-  SLICEBROKER_TRY(const auto target, host.read_link(mdev_path(uuid)));
-  const auto parts = split(target, '/');
-  if (parts.size() < 2) return std::optional<PciAddress>();
-  return PciAddress::parse(parts[parts.size() - 2]);
-}
-
 Result<MdevDevice> read_device(const HostRoot& host, const Uuid& uuid) {
   MdevDevice device;
   device.uuid = uuid;
-  SLICEBROKER_TRY(device.parent, find_parent(host, uuid));
+  SLICEBROKER_TRY(device.parent, find_mdev_parent(host, uuid));
   SLICEBROKER_TRY(const auto type, host.find_link_name(mdev_path(uuid, "mdev_type")));
   device.type_id = type.value_or("");
   SLICEBROKER_TRY(const auto group, host.find_link_name(mdev_path(uuid, "iommu_group")));
@@ -55,6 +47,14 @@ Result<MdevDevice> read_device(const HostRoot& host, const Uuid& uuid) {
 }
 
 }  // namespace
+
+// The parent is the directory that holds the device's: /sys/devices/pci.../0000:41:00.4/<uuid>.
+Result<std::optional<PciAddress>> find_mdev_parent(const HostRoot& host, const Uuid& uuid) {
+  SLICEBROKER_TRY(const auto target, host.read_link(mdev_path(uuid)));
+  const auto parts = split(target, '/');
+  if (parts.size() < 2) return std::optional<PciAddress>();
+  return PciAddress::parse(parts[parts.size() - 2]);
+}
 
 std::vector<std::string> device_nodes(const MdevDevice& device) {
   std::vector<std::string> nodes;

@@ -43,6 +43,9 @@ Result<std::vector<MdevDevice>> list_mdev_devices(const HostRoot& host, std::vec
 // One device; nullopt where there is none.
 Result<std::optional<MdevDevice>> find_mdev_device(const HostRoot& host, const Uuid& uuid);
 
+// The function that carries a device, which its link tells without asking it; nullopt: no PCI function.
+Result<std::optional<PciAddress>> find_mdev_parent(const HostRoot& host, const Uuid& uuid);
+
 // nvidia/gpu_instance_id below a vGPU's directory; nullopt where the file is absent, reads ENXIO (no vGPU yet), or
 // says that the vGPU has no GPU instance (source: nvidia.md 3.2).
 Result<std::optional<std::uint32_t>> find_gpu_instance_id(const HostRoot& host, const std::string& directory);

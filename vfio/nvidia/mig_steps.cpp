@@ -20,7 +20,7 @@ struct OpenGpu {
 
 // NVML with one GPU's state. It is closed with the result, before anything unbinds the GPU.
 Result<OpenGpu> open_gpu(const Host& host, const PciAddress& address) {
-  SLICEBROKER_TRY(auto nvml, nvidia::Nvml::open(host.nvml_library));
+  SLICEBROKER_TRY(auto nvml, nvidia::Nvml::open(host.nvml_library, host.watch));
   SLICEBROKER_TRY(const auto driver, nvml.read_driver());
   const auto at = std::find_if(driver.gpus.begin(), driver.gpus.end(),
                                [&](const nvidia::Gpu& gpu) { return gpu.address == address; });

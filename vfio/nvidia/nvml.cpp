@@ -91,12 +91,45 @@ void back_types_by_name(Gpu& gpu) {
   }
 }
 
-Result<Gpu> read_gpu(const nvml::Functions& functions, unsigned index) {
+// NVML's own library waits for the driver with no end; the announcement ends where the next one begins.
+Result<void> ask_of(const Watch* watch, const std::string& what) {
+  if (watch == nullptr) return {};
+  if (watch->avoids(what, Watch::Access::kRead)) {
+    Error error;
+    error.code = ErrorCode::kNoAnswer;
+    error.reason = "NVML_SILENT";
+    error.tried = "ask";
+    error.subject = what;
+    error.fact = "NVIDIA's driver has not answered in time";
+    error.hint = "see the kernel's log for Xid and GSP messages; the GPU may need a reset";
+    return fail(std::move(error));
+  }
+  watch->begin(Watch::Kind::kNvml, what);
+  return {};
+}
+
+}  // namespace
+
+Nvml::Nvml(std::unique_ptr<nvml::Library> library, const Watch* watch) : library_(std::move(library)), watch_(watch) {}
+Nvml::Nvml(Nvml&&) noexcept = default;
+Nvml& Nvml::operator=(Nvml&&) noexcept = default;
+Nvml::~Nvml() = default;
+
+Result<Nvml> Nvml::open(const std::string& library, const Watch* watch) {
+  SLICEBROKER_CHECK(ask_of(watch, "NVML"));
+  SLICEBROKER_TRY(auto opened, nvml::Library::open(library));
+  return Nvml(std::move(opened), watch);
+}
+
+Result<Gpu> Nvml::read_gpu(unsigned index) const {
+  const auto& functions = library_->functions();
   Target target{functions, nullptr, "GPU " + std::to_string(index)};
+  SLICEBROKER_CHECK(ask_of(watch_, "NVML on its GPU number " + std::to_string(index)));
   SLICEBROKER_CHECK(target.call(functions.device_by_index, index, &target.device));
   Gpu gpu;
   SLICEBROKER_TRY(gpu.address, read_address(target));
   target.subject = gpu.address.to_string();
+  SLICEBROKER_CHECK(ask_of(watch_, "NVML on GPU " + target.subject));
   SLICEBROKER_CHECK(read_identity(target, gpu));
   SLICEBROKER_CHECK(read_mig(target, gpu));
   SLICEBROKER_TRY(gpu.vgpu_types, nvml::read_vgpu_types(target));
@@ -107,20 +140,9 @@ Result<Gpu> read_gpu(const nvml::Functions& functions, unsigned index) {
   return gpu;
 }
 
-}  // namespace
-
-Nvml::Nvml(std::unique_ptr<nvml::Library> library) : library_(std::move(library)) {}
-Nvml::Nvml(Nvml&&) noexcept = default;
-Nvml& Nvml::operator=(Nvml&&) noexcept = default;
-Nvml::~Nvml() = default;
-
-Result<Nvml> Nvml::open(const std::string& library) {
-  SLICEBROKER_TRY(auto opened, nvml::Library::open(library));
-  return Nvml(std::move(opened));
-}
-
 Result<Driver> Nvml::read_driver() const {
   const Target all{library_->functions(), nullptr, "nvidia driver"};
+  SLICEBROKER_CHECK(ask_of(watch_, "NVML"));
   std::array<char, nvml::kDriverVersionBuffer> version{};
   SLICEBROKER_CHECK(all.call(all.nvml.driver_version, version.data(), static_cast<unsigned>(version.size())));
   unsigned count = 0;
@@ -130,7 +152,7 @@ Result<Driver> Nvml::read_driver() const {
   Driver driver;
   driver.version = nvml::text_of(version);
   for (unsigned index = 0; index < count; ++index) {
-    auto gpu = read_gpu(all.nvml, index);
+    auto gpu = read_gpu(index);
     if (gpu) {
       driver.gpus.push_back(*std::move(gpu));
     } else {

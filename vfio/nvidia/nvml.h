@@ -9,6 +9,7 @@
 #include <string>
 
 #include "vfio/base/result.h"
+#include "vfio/host/watch.h"
 #include "vfio/nvidia/gpu.h"
 
 namespace slicebroker::vfio::nvidia {
@@ -22,7 +23,8 @@ class Nvml {
   // Loads `library` ("libnvidia-ml.so.1" or a path) and initialises it; a driver without GPUs is no error. Errors:
   // kNotFound no such library (NVML_NOT_FOUND) or no driver (NVML_DRIVER_NOT_LOADED), kFailed a symbol missing
   // (NVML_TOO_OLD) or NVML's own refusal (NVML_<RETURN>).
-  static Result<Nvml> open(const std::string& library);
+  // `watch`, where given, is told what NVML is asked for, and whom it avoids is not asked (NVML_SILENT).
+  static Result<Nvml> open(const std::string& library, const Watch* watch = nullptr);
 
   Nvml(Nvml&&) noexcept;
   Nvml& operator=(Nvml&&) noexcept;
@@ -51,8 +53,11 @@ class Nvml {
   Result<void> destroy_gpu_instance(const PciAddress& gpu, std::uint32_t gpu_instance_id) const;
 
  private:
-  explicit Nvml(std::unique_ptr<nvml::Library> library);
+  Nvml(std::unique_ptr<nvml::Library> library, const Watch* watch);
+  Result<Gpu> read_gpu(unsigned index) const;
+
   std::unique_ptr<nvml::Library> library_;
+  const Watch* watch_;
 };
 
 }  // namespace slicebroker::vfio::nvidia

@@ -17,10 +17,10 @@ Result<std::string> read_driver(const HostRoot& root, const PciAddress& function
   return driver.value_or("");
 }
 
-Result<void> write_override(const HostRoot& root, const PciAddress& function, std::string_view raw) {
+Result<void> write_override(const Host& host, const PciAddress& function, std::string_view raw) {
   // A lone newline clears it; the kernel takes "(null)" for a driver's name.
   const std::string value = raw.empty() || raw == kNone ? "\n" : std::string(raw) + "\n";
-  return root.write_attr(pci_path(function, "driver_override"), value);
+  return host.root.write_attr_within(pci_path(function, "driver_override"), value, host.deadline);
 }
 
 // A write that returned proves nothing: a probe that failed, or a driver that is not there, also returns 0.
@@ -49,7 +49,7 @@ Result<void> unbind(const Host& host, const PciAddress& function) {
 
 // Unbinds, and lets exactly `driver` take the function by an override.
 Result<void> rebind(const Host& host, const PciAddress& function, const std::string& driver) {
-  SLICEBROKER_CHECK(write_override(host.root, function, driver));
+  SLICEBROKER_CHECK(write_override(host, function, driver));
   SLICEBROKER_CHECK(unbind(host, function));
   SLICEBROKER_CHECK(host.root.write_attr_within("sys/bus/pci/drivers_probe", function.to_string(), host.deadline));
   return verify_driver(host, function, driver);
@@ -93,7 +93,7 @@ Result<void> check_no_holder(const HostRoot& host, const std::vector<std::string
   for (const auto& holder : holders) {
     if (std::find(nodes.begin(), nodes.end(), holder.node) == nodes.end()) continue;
     if (!error.fact.empty()) error.fact += ", ";
-    error.fact += "pid " + std::to_string(holder.pid) + " (" + holder.command + ") has " + holder.node + " open";
+    error.fact += describe(holder);
   }
   if (error.fact.empty()) return {};
   error.hint = "end the process and repeat";
@@ -117,7 +117,7 @@ Result<void> restore_driver(const Host& host, const PciAddress& function, const 
   }
   SLICEBROKER_TRY(const auto override_now, host.root.read_attr(pci_path(function, "driver_override")));
   if (override_now == raw_override) return {};
-  return write_override(host.root, function, raw_override);
+  return write_override(host, function, raw_override);
 }
 
 Fields BindDriver::fields() const {
@@ -169,7 +169,7 @@ Result<void> BindDriver::undo(const Host& host, const Fields& before) const {
   const auto path = pci_path(function, "power/control");
   SLICEBROKER_TRY(const auto power_now, host.root.read_attr(path));
   if (power_now == power->second) return {};
-  return host.root.write_attr(path, power->second);
+  return host.root.write_attr_within(path, power->second, host.deadline);
 }
 
 }  // namespace slicebroker::vfio

@@ -20,6 +20,13 @@ Error malformed(const HostRoot& host, std::string_view path, std::string_view te
   return error;
 }
 
+// What a device that does not answer was not asked for is left empty.
+template <class T>
+Result<T> unless_silent(Result<T> value) {
+  if (!value && value.error().reason == "DEVICE_SILENT") return T{};
+  return value;
+}
+
 template <class T>
 Result<T> read_hex(const HostRoot& host, const std::string& path) {
   SLICEBROKER_TRY(const auto text, host.read_attr(path));
@@ -72,8 +79,12 @@ Result<void> read_sriov(const HostRoot& host, PciFunction& function) {
   if (physfn) function.physical_function = PciAddress::parse(*physfn);
   SLICEBROKER_TRY(function.vf_total, find_count(host, pci_path(function.address, "sriov_totalvfs")));
   if (function.vf_total == 0) return {};
-  SLICEBROKER_TRY(function.vf_count, find_count(host, pci_path(function.address, "sriov_numvfs")));
+  auto count = find_count(host, pci_path(function.address, "sriov_numvfs"));
+  const bool silent = !count && count.error().reason == "DEVICE_SILENT";
+  if (silent) count = function.vf_total;  // the links tell how many there are
+  SLICEBROKER_TRY(function.vf_count, std::move(count));
   SLICEBROKER_TRY(function.virtual_functions, read_virtual_functions(host, function.address, function.vf_count));
+  if (silent) function.vf_count = static_cast<std::uint16_t>(function.virtual_functions.size());
   return {};
 }
 
@@ -123,16 +134,17 @@ bool is_bridge(const PciFunction& function) {
 Result<PciFunction> read_pci_function(const HostRoot& host, const PciAddress& address) {
   PciFunction function;
   function.address = address;
-  SLICEBROKER_CHECK(read_identity(host, function));
+  auto identity = read_identity(host, function);
+  if (!identity && identity.error().reason != "DEVICE_SILENT") return fail(std::move(identity).error());
   SLICEBROKER_TRY(function.driver, host.find_link_name(pci_path(address, "driver")));
-  SLICEBROKER_TRY(const auto driver_override, host.find_attr(pci_path(address, "driver_override")));
+  SLICEBROKER_TRY(const auto driver_override, unless_silent(host.find_attr(pci_path(address, "driver_override"))));
   function.driver_override = driver_override.value_or("(null)");
   SLICEBROKER_TRY(const auto group, host.find_link_name(pci_path(address, "iommu_group")));
   if (group) function.iommu_group = parse_number<std::uint32_t>(*group);
   SLICEBROKER_TRY(function.vfio_devices, host.find_dir(pci_path(address, "vfio-dev")));
   if (function.driver) {
     SLICEBROKER_TRY(function.drm_devices, host.find_dir(pci_path(address, "drm")));
-    SLICEBROKER_TRY(function.nvidia_minor, find_nvidia_minor(host, address));
+    SLICEBROKER_TRY(function.nvidia_minor, unless_silent(find_nvidia_minor(host, address)));
   }
   SLICEBROKER_CHECK(read_sriov(host, function));
   return function;
@@ -147,6 +159,8 @@ Result<std::vector<PciFunction>> list_pci_functions(const HostRoot& host, std::v
     auto function = read_pci_function(host, *address);
     if (function) {
       functions.push_back(*std::move(function));
+    } else if (function.error().reason == "DEVICE_SILENT") {
+      functions.emplace_back().address = *address;
     } else if (host.is_there(pci_path(*address)) != false) {
       problems.push_back(caused_by("read PCI function", entry, std::move(function).error()));
     }

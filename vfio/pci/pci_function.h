@@ -13,8 +13,9 @@ namespace slicebroker::vfio {
 
 constexpr std::uint16_t kVendorNvidia = 0x10de;
 
-// One PCI function as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci). Nothing is read that waits for the
-// device's lock, which an unbind may hold for ever: not `uevent` (see vfio/host/uevent.h).
+// One PCI function as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci). Of it
+// `driver_override` (on Linux 6.1) and `sriov_numvfs` wait for the device's lock, which an unbind may hold for
+// ever: read_inventory() outlasts that. `uevent` is not read (see vfio/host/uevent.h).
 struct PciFunction {
   PciAddress address;
   std::uint16_t vendor = 0;
@@ -44,7 +45,8 @@ PciAddress gpu_of(const PciFunction& function);
 bool is_bridge(const PciFunction& function);
 
 // Every PCI function, by address. A function that vanishes meanwhile is left out; one whose attributes can't be
-// read or make no sense is left out and reported in `problems`. Reads only.
+// read or make no sense is left out and reported in `problems`. Of one that the root's watch avoids (it is silent),
+// what can be read is there. Reads only.
 Result<std::vector<PciFunction>> list_pci_functions(const HostRoot& host, std::vector<Error>& problems);
 
 // One function. Errors: kNotFound no such function.

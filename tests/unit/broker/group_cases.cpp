@@ -64,6 +64,12 @@ Inventory with_second_gpu(Change change) {
   return host;
 }
 
+// A host on which something of the function does not answer.
+Inventory with_silent(Inventory host, const PciAddress& function) {
+  host.silences.push_back({"/sys/bus/pci/devices/" + function.to_string() + "/driver_override", function, {}});
+  return host;
+}
+
 Inventory on_fabric() {
   return with(plain_gpu(), [](Inventory& host) { add_nvswitch(host); });
 }
@@ -83,6 +89,19 @@ std::vector<ResolverCase> group_cases() {
   const auto gpu = request("gpu=41:00.0");
   return {
       {"GPU by address", plain_gpu(), {}, gpu, granted},
+      {"GPU that does not answer", with_silent(plain_gpu(), kGpu), {}, gpu, {"gpu 0000:41:00.0 DEVICE_SILENT"}},
+      {"GPU whose companion does not answer",
+       with_silent(with_companion(kAudioClass, {}), kAudio),
+       {},
+       gpu,
+       {"gpu 0000:41:00.0 DEVICE_SILENT"}},
+      {"VF whose GPU does not answer",
+       with_silent(plain_vf(), kGpu),
+       {},
+       request("vf=41:00.4"),
+       {"vf 0000:41:00.4 DEVICE_SILENT"}},
+      {"GPU whose VF does not answer", with_silent(plain_vf(), kVf0), {}, gpu, {"gpu 0000:41:00.0 DEVICE_SILENT"}},
+      {"GPU while another one does not answer", with_silent(plain_gpu(), {0, 0xc4, 0, 0}), {}, gpu, granted},
       {"GPU by UUID", mig_gpu(), {}, request("gpu=" + kGpuUuid), granted},
       {"GPU in quarantine", plain_gpu(), held_as(HoldKind::kQuarantine), gpu, {"gpu 0000:41:00.0 QUARANTINED"}},
       {"GPU of another tool", plain_gpu(), held_as(HoldKind::kForeign), gpu, {"gpu 0000:41:00.0 FOREIGN_OWNER"}},
