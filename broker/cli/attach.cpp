@@ -11,6 +11,7 @@ struct Arguments {
   std::vector<std::string> selectors;
   std::string hypervisor;
   std::string tenant;
+  double wait_seconds = 0;
   bool dry_run = false;
   RequestArguments request;
 };
@@ -54,7 +55,7 @@ Result<Output> attach(const Session& session, const Arguments& arguments) {
   }
   SLICEBROKER_TRY(auto options, arguments.request.options());
   SLICEBROKER_TRY(options.tenant, tenant_of(arguments));
-  SLICEBROKER_TRY(auto broker, session.broker());
+  SLICEBROKER_TRY(auto broker, session.broker(kDetachDeadline, seconds_to_milliseconds(arguments.wait_seconds)));
   if (arguments.dry_run) {
     SLICEBROKER_TRY(const auto plans, broker.plan_attach(vm, selectors, options));
     return Output{render_plans(plans, session.format())};
@@ -76,6 +77,7 @@ void add_attach(CLI::App& app, Session& session) {
   command->add_option("--tenant", arguments->tenant, "on whose behalf; kept with the lease and in the audit trail")
       ->type_name("NAME");
   command->add_flag("-n,--dry-run", arguments->dry_run, "print the very plan and change nothing");
+  add_wait(*command, arguments->wait_seconds);
   arguments->request.add_to(*command);
   session.run(*command, [&session, arguments] { return attach(session, *arguments); });
 }

@@ -8,12 +8,14 @@ struct Arguments {
   std::string vm;
   std::string device;
   unsigned timeout_seconds = 30;
+  double wait_seconds = 0;
   bool dry_run = false;
 };
 
 Result<Output> detach(const Session& session, const Arguments& arguments) {
   SLICEBROKER_TRY(const auto vm, Session::vm(arguments.vm));
-  SLICEBROKER_TRY(auto broker, session.broker_without_policy(std::chrono::seconds(arguments.timeout_seconds)));
+  SLICEBROKER_TRY(auto broker, session.broker_without_policy(std::chrono::seconds(arguments.timeout_seconds),
+                                                             seconds_to_milliseconds(arguments.wait_seconds)));
   SLICEBROKER_TRY(const auto leases, broker.find_leases(vm, arguments.device));
   if (arguments.dry_run) {
     std::vector<Release> planned;
@@ -35,6 +37,7 @@ void add_detach(CLI::App& app, Session& session) {
   command->add_option("--timeout", arguments->timeout_seconds, "how long the guest may take to let go")
       ->capture_default_str()
       ->type_name("SECONDS");
+  add_wait(*command, arguments->wait_seconds);
   command->add_flag("-n,--dry-run", arguments->dry_run, "say what would be detached and change nothing");
   session.run(*command, [&session, arguments] { return detach(session, *arguments); });
 }

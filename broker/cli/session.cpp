@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 
@@ -44,6 +45,11 @@ Session::Session(CLI::App& app) {
       ->envname("SLICEBROKER_LIBVIRT_URI")
       ->capture_default_str()
       ->type_name("URI");
+  app.add_option("--deadline", deadline_seconds_, "how long the kernel, or NVIDIA's driver, may take for one change")
+      ->envname("SLICEBROKER_DEADLINE")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str()
+      ->type_name("SECONDS");
   app.add_option("-o,--output", output_, "table or json")
       ->envname("SLICEBROKER_OUTPUT")
       ->check(CLI::IsMember({"table", "json"}))
@@ -59,25 +65,32 @@ Result<Policy> Session::policy() const {
   return policy_file_.empty() ? find_policy(kDefaultPolicyFile) : read_policy(policy_file_);
 }
 
-Result<Broker> Session::broker(std::chrono::milliseconds detach_deadline) const {
+Result<Broker> Session::broker(std::chrono::milliseconds detach_deadline, std::chrono::milliseconds wait) const {
   SLICEBROKER_TRY(auto in_force, policy());
-  return make_broker(detach_deadline, std::move(in_force));
+  return make_broker(detach_deadline, wait, std::move(in_force));
 }
 
-Result<Broker> Session::broker_without_policy(std::chrono::milliseconds detach_deadline) const {
-  return make_broker(detach_deadline, Policy{});
+Result<Broker> Session::broker_without_policy(std::chrono::milliseconds detach_deadline,
+                                              std::chrono::milliseconds wait) const {
+  return make_broker(detach_deadline, wait, Policy{});
 }
 
-Result<Broker> Session::make_broker(std::chrono::milliseconds detach_deadline, Policy in_force) const {
+Result<Broker> Session::make_broker(std::chrono::milliseconds detach_deadline, std::chrono::milliseconds wait,
+                                    Policy in_force) const {
   SLICEBROKER_TRY(auto root, vfio::HostRoot::open(root_));
+  vfio::Host host{.root = std::move(root), .nvml_library = nvml_};
+  host.deadline = seconds_to_milliseconds(deadline_seconds_);
+  host.patience = std::min(host.patience, host.deadline);
   Environment environment{
-      .host = vfio::Host{.root = std::move(root), .nvml_library = nvml_},
+      .host = std::move(host),
       .state_directory = state_,
       .connect =
           [uri = libvirt_uri_](const hypervisors::VmReference& vm) { return hypervisors::make_hypervisor(vm, uri); },
       .listener = {},
       .detach_deadline = detach_deadline,
-      .policy = std::move(in_force)};
+      .policy = std::move(in_force),
+      .wait = wait,
+      .waits = [](const std::string& who) { std::cerr << "waiting: " << who << "\n"; }};
   if (verbose_ || ::isatty(STDERR_FILENO) != 0) {
     environment.listener = [](const StepEvent& event) {
       std::cerr << "lease " << event.generation << ": " << event.step << ": " << name(event.state) << "\n";
@@ -131,6 +144,16 @@ void Session::report(const Error& error) {
     std::cerr << error_text(error);
   }
   status_ = exit_status(error.code);
+}
+
+std::chrono::milliseconds seconds_to_milliseconds(double seconds) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(seconds));
+}
+
+void add_wait(CLI::App& command, double& seconds) {
+  command.add_option("--wait", seconds, "how long to wait for processes of the host that have the device open")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->type_name("SECONDS");
 }
 
 void RequestArguments::add_to(CLI::App& command) {

@@ -18,6 +18,8 @@ struct Output {
   int status = 0;
 };
 
+inline constexpr std::chrono::seconds kDetachDeadline{30};
+
 class Session {
  public:
   // Adds the global options to the program.
@@ -28,10 +30,12 @@ class Session {
 
   // The broker on the host and ledger that the options name, under the policy. Errors: the root can't be opened, the
   // policy is not in order.
-  Result<Broker> broker(std::chrono::milliseconds detach_deadline = kDetachDeadline) const;
+  Result<Broker> broker(std::chrono::milliseconds detach_deadline = kDetachDeadline,
+                        std::chrono::milliseconds wait = {}) const;
 
   // The same for what only looks or gives back: a policy that is not in order must not keep a device with its VM.
-  Result<Broker> broker_without_policy(std::chrono::milliseconds detach_deadline = kDetachDeadline) const;
+  Result<Broker> broker_without_policy(std::chrono::milliseconds detach_deadline = kDetachDeadline,
+                                       std::chrono::milliseconds wait = {}) const;
 
   // The policy in force: of the file that the options name, which must be there, or of the default file if it is.
   Result<Policy> policy() const;
@@ -50,9 +54,8 @@ class Session {
   void report(const Error& error);
 
  private:
-  static constexpr std::chrono::seconds kDetachDeadline{30};
-
-  Result<Broker> make_broker(std::chrono::milliseconds detach_deadline, Policy in_force) const;
+  Result<Broker> make_broker(std::chrono::milliseconds detach_deadline, std::chrono::milliseconds wait,
+                             Policy in_force) const;
 
   std::string root_ = "/";
   std::string state_ = "/var/lib/slicebroker";
@@ -60,9 +63,14 @@ class Session {
   std::string nvml_ = "libnvidia-ml.so.1";
   std::string libvirt_uri_ = "qemu:///system";
   std::string output_ = "table";
+  double deadline_seconds_ = 20;
   bool verbose_ = false;
   int status_ = 0;
 };
+
+// --wait SECONDS
+void add_wait(CLI::App& command, double& seconds);
+std::chrono::milliseconds seconds_to_milliseconds(double seconds);
 
 // The options by which a request is qualified: --fallback, --isolation, --allow-group-member, --allow-nvswitch.
 struct RequestArguments {

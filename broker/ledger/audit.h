@@ -26,7 +26,7 @@ struct AuditRecord {
   std::string tenant;
   std::string device;  // keys as device_key() makes them, a blank between two
   std::string event;   // "lease.begun", "lease.state", "lease.ended", "step.started", "step.done",
-                       // "step.undone", "quarantine.added", "quarantine.cleared", "ledger.made"
+                       // "step.undone", "step.late", "quarantine.added", "quarantine.cleared", "ledger.made"
   std::string detail;
   std::string hash;  // SHA-256 in hexadecimal
 };

@@ -64,6 +64,13 @@ struct RecordedStep {
   StepState state = StepState::kPlanned;
 };
 
+// A process of slicebroker's that waits in the kernel for the answer to what was done for a lease.
+struct LateWrite {
+  vfio::ProcessIdentity process;
+  std::string what;  // "write '0000:41:00.0' to /sys/bus/pci/drivers/nvidia/unbind"
+  bool operator==(const LateWrite&) const = default;
+};
+
 // Who holds devices, and how they were made.
 struct Lease {
   std::int64_t generation = 0;  // its number; never used twice
@@ -83,6 +90,7 @@ struct Lease {
   std::string note;        // why it ended
   std::vector<LeasedDevice> devices;
   std::vector<RecordedStep> steps;
+  std::vector<LateWrite> late_writes;  // as recorded; whether they wait still, /proc tells
 
   std::string owner() const { return vm.to_string(); }
 };

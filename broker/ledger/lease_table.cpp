@@ -88,6 +88,19 @@ Result<void> read_steps(sqlite3* database, Lease& lease) {
   }
 }
 
+Result<void> read_late_writes(sqlite3* database, Lease& lease) {
+  SLICEBROKER_TRY(auto query, Statement::prepare(
+                                  database, "SELECT pid, start, what FROM late_write WHERE generation = ? ORDER BY pid",
+                                  "read the late writes"));
+  query.bind(lease.generation);
+  while (true) {
+    SLICEBROKER_TRY(const bool row, query.next());
+    if (!row) return {};
+    lease.late_writes.push_back(
+        {{static_cast<pid_t>(query.number(0)), static_cast<std::uint64_t>(query.number(1))}, query.text(2)});
+  }
+}
+
 constexpr std::string_view kLeaseColumns =
     "SELECT generation, state, vm, vm_uuid, vmm_pid, vmm_start, broker_pid, broker_start, boot_id, selector, slice, "
     "attachment, guest_address, created_at, note, tenant, ended_at FROM lease ";
@@ -130,6 +143,7 @@ Result<std::vector<Lease>> read_leases(sqlite3* database, Statement query) {
     SLICEBROKER_TRY(auto lease, read_lease(query));
     SLICEBROKER_CHECK(read_devices(database, lease));
     SLICEBROKER_CHECK(read_steps(database, lease));
+    SLICEBROKER_CHECK(read_late_writes(database, lease));
     leases.push_back(std::move(lease));
   }
 }
@@ -195,7 +209,8 @@ Result<std::vector<std::int64_t>> list_generations(sqlite3* database) {
 Result<std::vector<Quarantine>> read_quarantines(sqlite3* database) {
   SLICEBROKER_TRY(
       auto query,
-      Statement::prepare(database, "SELECT device, gpu, code, detail, since, by_whom FROM quarantine ORDER BY device",
+      Statement::prepare(database,
+                         "SELECT device, gpu, code, detail, since, by_whom, generation FROM quarantine ORDER BY device",
                          "read the quarantines"));
   std::vector<Quarantine> quarantines;
   while (true) {
@@ -203,7 +218,8 @@ Result<std::vector<Quarantine>> read_quarantines(sqlite3* database) {
     if (!row) return quarantines;
     const auto gpu = PciAddress::parse(query.text(1));
     if (!gpu) return fail(malformed_record("quarantine.gpu", query.text(1)));
-    quarantines.push_back({{query.text(0), *gpu}, query.text(2), query.text(3), query.text(4), query.text(5)});
+    quarantines.push_back(
+        {{query.text(0), *gpu}, query.text(2), query.text(3), query.text(4), query.text(5), query.number(6)});
   }
 }
 
@@ -232,7 +248,7 @@ Result<void> prune_leases(sqlite3* database, std::int64_t most) {
   SLICEBROKER_TRY(const bool row, oldest.bind(most).next());
   if (!row) return {};
   const auto last = oldest.number(0);
-  for (const auto* table : {"step", "lease_device"}) {
+  for (const auto* table : {"step", "lease_device", "late_write"}) {
     const std::string sql = "DELETE FROM " + std::string(table) +
                             " WHERE generation IN (SELECT generation FROM lease WHERE state = 'released' AND "
                             "generation <= ?)";

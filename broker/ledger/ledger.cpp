@@ -251,18 +251,36 @@ Result<void> Ledger::end(std::int64_t generation, const std::string& note) {
   return transaction.commit();
 }
 
+Result<void> Ledger::add_late_write(std::int64_t generation, const LateWrite& write) {
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record the late write"));
+  SLICEBROKER_TRY(auto record, audit_record_of(database_.get(), generation));
+  SLICEBROKER_TRY(auto insert, Statement::prepare(database_.get(),
+                                                  "INSERT OR IGNORE INTO late_write(generation, pid, start, what) "
+                                                  "VALUES(?, ?, ?, ?)",
+                                                  "record the late write"));
+  SLICEBROKER_CHECK(insert.bind(generation)
+                        .bind(std::int64_t{write.process.pid})
+                        .bind(static_cast<std::int64_t>(write.process.start_time))
+                        .bind(write.what)
+                        .run());
+  SLICEBROKER_CHECK(
+      note(std::move(record), "step.late", "process " + std::to_string(write.process.pid) + ": " + write.what));
+  return transaction.commit();
+}
+
 Result<bool> Ledger::add_quarantine(const Quarantine& quarantine) {
   SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "quarantine the device"));
   SLICEBROKER_TRY(auto insert,
                   Statement::prepare(database_.get(),
-                                     "INSERT OR IGNORE INTO quarantine(device, gpu, code, detail, by_whom) "
-                                     "VALUES(?, ?, ?, ?, ?)",
+                                     "INSERT OR IGNORE INTO quarantine(device, gpu, code, detail, by_whom, "
+                                     "generation) VALUES(?, ?, ?, ?, ?, ?)",
                                      "quarantine the device"));
   SLICEBROKER_CHECK(insert.bind(quarantine.device.device)
                         .bind(quarantine.device.gpu.to_string())
                         .bind(quarantine.code)
                         .bind(quarantine.detail)
                         .bind(quarantine.by)
+                        .bind(quarantine.generation)
                         .run());
   if (sqlite3_changes(database_.get()) == 0) return false;
   AuditRecord record;

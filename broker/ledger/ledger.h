@@ -81,6 +81,9 @@ class Ledger {
   // The lease ends and its devices are free.
   Result<void> end(std::int64_t generation, const std::string& note);
 
+  // Records that a process works on for the lease after its broker has given up. Errors: STALE_LEASE.
+  Result<void> add_late_write(std::int64_t generation, const LateWrite& write);
+
   // Whether anything changed: a device that is quarantined already stays so as it is. `since` is set here.
   Result<bool> add_quarantine(const Quarantine& quarantine);
   Result<bool> clear_quarantine(const std::string& device);

@@ -2,6 +2,7 @@
 // Devices that may not be leased until somebody has looked at them. A quarantine never expires and survives reboots.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "broker/resolver/resolver.h"
@@ -13,7 +14,9 @@ struct Quarantine {
   std::string code;     // "OPERATOR", or the reason of the failure: "WEDGED"
   std::string detail;   // in words; may be empty
   std::string since;    // UTC, ISO 8601
-  std::string by;       // "uid 0"
+  std::string by;       // "uid 0"; "slicebroker" for its own
+  // Of the lease whose work was silent: the quarantine ends with that lease if the host is restored then. 0: by hand.
+  std::int64_t generation = 0;
 };
 
 // The same as the resolver takes it.

@@ -62,7 +62,16 @@ constexpr const char* kToVersion2 = R"sql(
     code       TEXT NOT NULL,
     detail     TEXT NOT NULL,
     since      TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%SZ', 'now')),
-    by_whom    TEXT NOT NULL
+    by_whom    TEXT NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  CREATE TABLE late_write(
+    generation INTEGER NOT NULL REFERENCES lease,
+    pid        INTEGER NOT NULL,
+    start      INTEGER NOT NULL,
+    what       TEXT NOT NULL,
+    PRIMARY KEY(generation, pid, start)
   ) STRICT;
 
   CREATE TABLE audit(

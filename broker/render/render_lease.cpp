@@ -104,6 +104,10 @@ ordered_json lease_json(const Lease& lease) {
   }
   auto devices = ordered_json::array();
   for (const auto& device : lease.devices) devices.push_back(device.device);
+  auto late = ordered_json::array();
+  for (const auto& write : lease.late_writes) {
+    late.push_back({{"pid", write.process.pid}, {"start_time", write.process.start_time}, {"what", write.what}});
+  }
   return {{"generation", lease.generation},
           {"state", name(lease.state)},
           {"owner", lease.owner()},
@@ -121,7 +125,17 @@ ordered_json lease_json(const Lease& lease) {
           {"note", lease.note},
           {"boot_id", lease.boot_id},
           {"leases", devices},
+          {"late_writes", late},
           {"steps", steps}};
+}
+
+std::string late_text(const Lease& lease) {
+  std::string text;
+  for (const auto& write : lease.late_writes) {
+    text += "lease " + std::to_string(lease.generation) + ": process " + std::to_string(write.process.pid) +
+            " was left waiting in the kernel: " + write.what + "\n";
+  }
+  return text;
 }
 
 std::string leases_json(const std::vector<Lease>& leases) {
@@ -225,13 +239,16 @@ std::string render_leases(const std::vector<Lease>& leases, Format format) {
                     std::string(hypervisors::name(lease.attachment.surface)), device_of(lease.attachment),
                     lease.guest_address.empty() ? "-" : lease.guest_address, lease.created_at});
   }
-  return table(rows);
+  std::string text = table(rows);
+  for (const auto& lease : leases) text += late_text(lease);
+  return text;
 }
 
 std::string render_lease(const Lease& lease, Format format) {
   if (format == Format::kJson) return document({{"lease", lease_json(lease)}});
   ordered_json entry = lease_json(lease);
   entry.erase("steps");
+  entry.erase("late_writes");
   std::string devices;
   for (const auto& device : lease.devices) devices += (devices.empty() ? "" : ", ") + device.device;
   entry["leases"] = devices;
@@ -240,7 +257,7 @@ std::string render_lease(const Lease& lease, Format format) {
     text +=
         "  " + describe(step.step) + ": " + (step.already_so ? "was so before" : std::string(name(step.state))) + "\n";
   }
-  return text;
+  return text + late_text(lease);
 }
 
 std::string render_verbatim(const char* member, const std::string& text, Format format) {

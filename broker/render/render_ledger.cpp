@@ -27,6 +27,7 @@ std::string render_quarantines(const std::vector<Quarantine>& quarantines, Forma
                      {"code", entry.code},
                      {"since", entry.since},
                      {"by", entry.by},
+                     {"lease", entry.generation},
                      {"detail", entry.detail}});
   }
   return format == Format::kJson ? document({{"quarantines", array}}) : table(rows);

@@ -49,8 +49,8 @@ Error untouched(Error error) {
 }  // namespace
 
 Result<Lease> Broker::attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request,
-                                 Lease draft) {
-  SLICEBROKER_TRY(auto lease, acquire(ledger, request, std::move(draft)));
+                                 const Lease& draft) {
+  SLICEBROKER_TRY(auto lease, acquire_patiently(ledger, request, draft));
   auto given = hypervisor.attach(lease.attachment);
   if (!given) {
     // A VMM that failed or was silent may have taken it all the same: it must say so before anything is undone.

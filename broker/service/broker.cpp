@@ -128,6 +128,7 @@ Result<void> Broker::prepare(Ledger& ledger, Lease& lease) {
     lease.state = LeaseState::kPrepared;
     return {};
   }
+  ran.error() = after_silence(ledger, lease, std::move(ran).error());
   // A host that could not be restored keeps its lease: nobody else gets the device until reconcile has settled it.
   if (ran.error().host == HostOutcome::kRestored) {
     if (auto ended = ledger.end(lease.generation, "failed: " + ran.error().tried); !ended) {

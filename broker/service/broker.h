@@ -28,7 +28,9 @@ struct Environment {
   ConnectHypervisor connect;
   StepListener listener;  // may be empty
   std::chrono::milliseconds detach_deadline{30'000};
-  Policy policy{};  // bounds what is given; what is given back does not ask it
+  Policy policy{};                                     // bounds what is given; what is given back does not ask it
+  std::chrono::milliseconds wait{0};                   // for processes that hold a device to let go of it
+  std::function<void(const std::string&)> waits = {};  // told who has it, when that takes long; may be empty
 };
 
 // How a request is to be treated, beside what it selects. What it leaves open, the policy's defaults say.
@@ -142,7 +144,8 @@ class Broker {
   // Resolves, records the intent, and runs the steps: a lease in state prepared.
   Result<Lease> acquire(Ledger& ledger, const Request& request, Lease draft);
   Result<void> prepare(Ledger& ledger, Lease& lease);
-  Result<Lease> attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request, Lease draft);
+  Result<Lease> attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request,
+                           const Lease& draft);
 
   Result<void> detach_one(Ledger& ledger, Lease& lease);
   // The same; a lease that has ended meanwhile is none to fail for.
@@ -151,6 +154,13 @@ class Broker {
   Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
   // From state releasing: waits for the last open handle, undoes the steps, ends the lease.
   Result<void> give_back(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
+
+  // What did not answer is not leased again before it was looked at: adds to the error what could not be recorded.
+  Error after_silence(Ledger& ledger, const Lease& lease, Error error) const;
+  // The quarantines that the lease's own silence made end where the host is as it was before the lease.
+  Result<void> lift_quarantines(Ledger& ledger, const Lease& lease) const;
+  // Calls again while a process holds the device, as long as the environment says; for what leaves the host restored.
+  Result<Lease> acquire_patiently(Ledger& ledger, const Request& request, const Lease& draft);
 
   Result<void> release_domain(Ledger& ledger, const hypervisors::libvirt::Domain& domain, const std::string& note);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "broker/service/announcement.h"
 #include "broker/service/broker.h"
 #include "vfio/base/text.h"
+#include "vfio/host/ask_child.h"
 #include "vfio/host/holders.h"
 #include "vfio/host/wait.h"
 #include "vfio/mdev/mdev.h"
@@ -49,8 +51,10 @@ std::vector<std::string> nodes_of(const vfio::HostRoot& root, const hypervisors:
 }
 
 // kHeld, naming the holder, while a process has open what was attached.
-Result<void> check_let_go(const vfio::HostRoot& root, const Lease& lease) {
-  return vfio::check_no_holder(root, nodes_of(root, lease.attachment), lease.selector);
+Result<void> check_let_go(const vfio::Host& host, const Lease& lease) {
+  return vfio::answer_of<void>(host, vfio::Purpose::kLook, [&](const vfio::Host& watched) {
+    return vfio::check_no_holder(watched.root, nodes_of(watched.root, lease.attachment), lease.selector);
+  });
 }
 
 Error under_way(const Lease& lease) {
@@ -92,23 +96,28 @@ Result<std::vector<Lease>> Broker::find_leases(const hypervisors::VmReference& v
 Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& note,
                                std::chrono::milliseconds patience) {
   // The VMM's "gone" comes a moment before its last file descriptor closes.
-  const auto let_go = [&] { return check_let_go(environment_.host.root, lease); };
+  const auto let_go = [&] { return check_let_go(environment_.host, lease); };
   constexpr std::chrono::milliseconds kPause{50};  // each look goes through all of /proc
-  if (!vfio::wait_until(
-          patience, [&] { return let_go().has_value(); }, kPause)) {
-    auto held = let_go();
-    if (!held) {
-      held.error().host = HostOutcome::kUntouched;
-      return held;
-    }
+  Announcement announcement(environment_.waits);
+  Result<void> held;
+  const auto is_free = [&] {
+    held = let_go();
+    if (!held) announcement.still_held(held.error());
+    return held.has_value() || held.error().code == ErrorCode::kNoAnswer;
+  };
+  vfio::wait_until(std::max(patience, environment_.wait), is_free, kPause);
+  if (!held) {
+    held.error().host = HostOutcome::kUntouched;
+    return held;
   }
-  SLICEBROKER_CHECK(undo_steps(lease, ledger, environment_.host, environment_.listener));
+  auto undone = undo_steps(lease, ledger, environment_.host, environment_.listener);
+  if (!undone) return fail(after_silence(ledger, lease, std::move(undone).error()));
   if (auto ended = ledger.end(lease.generation, note); !ended) {
     ended.error().host = HostOutcome::kRestored;
     return ended;
   }
   lease.state = LeaseState::kReleased;
-  return {};
+  return lift_quarantines(ledger, lease);
 }
 
 Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
@@ -119,7 +128,7 @@ Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   const auto hypervisor = environment_.connect(lease.vm);
   auto gone = hypervisor->detach(lease.attachment, environment_.detach_deadline);
   // A VMM that can't be asked still holds what it holds; where nothing is open, it has let go.
-  if (!gone && (gone.error().code == ErrorCode::kNoAnswer || !check_let_go(environment_.host.root, lease))) {
+  if (!gone && (gone.error().code == ErrorCode::kNoAnswer || !check_let_go(environment_.host, lease))) {
     SLICEBROKER_CHECK(
         ledger.move(lease.generation, LeaseState::kReleasing, LeaseState::kAttached, gone.error().reason));
     Error error = caused_by("detach", lease.owner(), std::move(gone).error());

@@ -84,15 +84,43 @@ bool may_be_written(const Lease& lease) {
   });
 }
 
-// Whose write it is can't be told, so nothing that may be its lease is settled before it has ended.
-Result<Judgement> still_written(const std::vector<vfio::ProcessIdentity>& writers) {
+bool waits(const vfio::HostRoot& root, const LateWrite& write) {
+  const auto now = vfio::find_process(root, write.process.pid);
+  return now && (write.process.start_time == 0 || now->start_time == write.process.start_time);
+}
+
+// The write that has to end before the lease can be settled: one of its own, or one of nobody knows whose, which a
+// broker left behind that was killed.
+std::optional<LateWrite> find_late_write(const vfio::HostRoot& root, const Lease& lease,
+                                         const std::vector<vfio::ProcessIdentity>& nobodys) {
+  for (const auto& write : lease.late_writes) {
+    if (waits(root, write)) return write;
+  }
+  if (nobodys.empty() || !may_be_written(lease)) return std::nullopt;
+  return LateWrite{nobodys.front(), "a write that may be this lease's"};
+}
+
+// Late writers that no lease has recorded.
+Result<std::vector<vfio::ProcessIdentity>> list_nobodys_writers(const vfio::HostRoot& root,
+                                                                const std::vector<Lease>& leases) {
+  SLICEBROKER_TRY(auto writers, vfio::list_late_writers(root));
+  std::erase_if(writers, [&](const vfio::ProcessIdentity& writer) {
+    return std::any_of(leases.begin(), leases.end(), [&](const Lease& lease) {
+      return std::any_of(lease.late_writes.begin(), lease.late_writes.end(),
+                         [&](const LateWrite& write) { return write.process == writer; });
+    });
+  });
+  return writers;
+}
+
+Error still_written(const LateWrite& write) {
   Error error;
   error.code = ErrorCode::kNoAnswer;
   error.reason = "WEDGED";
   error.tried = "settle";
-  error.fact = "a write of slicebroker's is still waiting in the kernel: process " + std::to_string(writers[0].pid);
+  error.fact = "process " + std::to_string(write.process.pid) + " is still waiting in the kernel: " + write.what;
   error.hint = "end what holds the device; the write ends with it";
-  return fail(std::move(error));
+  return error;
 }
 
 std::string action_of(Verdict verdict) {
@@ -106,23 +134,37 @@ std::string action_of(Verdict verdict) {
   return "";
 }
 
+// What is still quarantined because of a lease that is settled.
+Result<void> say_quarantines(const Ledger& ledger, Finding& finding) {
+  SLICEBROKER_TRY(const auto view, ledger.read());
+  for (const auto& quarantine : view.quarantines) {
+    if (quarantine.generation != finding.generation) continue;
+    finding.action += "; " + quarantine.device.device + " stays quarantined: it is not as before the lease";
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string& note,
                                  std::chrono::milliseconds patience) {
-  if (earlier_boot(lease)) return ledger.end(lease.generation, std::string(kRebooted));
+  if (earlier_boot(lease)) {
+    SLICEBROKER_CHECK(ledger.end(lease.generation, std::string(kRebooted)));
+    return lift_quarantines(ledger, lease);
+  }
   SLICEBROKER_TRY(const auto self, this_process());
   SLICEBROKER_CHECK(ledger.claim(lease, self, note));
   return give_back(ledger, lease, note, patience);
 }
 
 Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, const LeaseFilter& wanted) {
-  SLICEBROKER_TRY(const auto writers, vfio::list_late_writers(environment_.host.root));
+  const auto& root = environment_.host.root;
   SLICEBROKER_TRY(auto view, ledger.read());
+  SLICEBROKER_TRY(const auto nobodys, list_nobodys_writers(root, view.leases));
   const auto act = [&](Lease& lease, const Judgement& judgement) -> Result<void> {
     const std::string note = "reconciled: " + judgement.drift;
     switch (judgement.verdict) {
-      case Verdict::kEnd: return ledger.end(lease.generation, note);
+      case Verdict::kEnd: SLICEBROKER_CHECK(ledger.end(lease.generation, note)); return lift_quarantines(ledger, lease);
       case Verdict::kGiveBack: return release_now(ledger, lease, note, kSettlePatience);
       case Verdict::kAttached:
         if (lease.state == LeaseState::kPrepared) return ledger.set_attached(lease.generation, "", lease.vmm, note);
@@ -135,9 +177,10 @@ Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, cons
     // A lease in the hands of a live broker is none of our business.
     if (!wanted(lease) || in_live_hands(lease)) continue;
     Finding finding{lease.generation, lease.owner(), lease.selector, "", "", false, std::nullopt};
+    const auto late = find_late_write(root, lease, nobodys);
     const auto judgement = earlier_boot(lease) ? Result<Judgement>(Judgement{Verdict::kEnd, std::string(kRebooted)})
-                           : !writers.empty() && may_be_written(lease) ? still_written(writers)
-                                                                       : judge(lease, environment_);
+                           : late              ? Result<Judgement>(fail(still_written(*late)))
+                                               : judge(lease, environment_);
     if (!judgement) {
       finding.drift = "it can't be judged now";
       finding.action = "look again when the cause is gone";
@@ -151,6 +194,7 @@ Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, cons
         auto done = act(lease, *judgement);
         finding.resolved = done.has_value();
         if (!done) finding.error = std::move(done).error();
+        if (done) SLICEBROKER_CHECK(say_quarantines(ledger, finding));
       }
     }
     findings.push_back(std::move(finding));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/transaction/transaction.h"
 
+#include "vfio/host/ask_child.h"
+
 namespace slicebroker::broker {
 namespace {
 
@@ -22,6 +24,10 @@ bool to_be_undone(const RecordedStep& step) {
   return !step.already_so && (step.state == StepState::kStarted || step.state == StepState::kDone);
 }
 
+// Undoes the first `count` steps.
+Result<void> undo_first(std::size_t count, Lease& lease, Ledger& ledger, const vfio::Host& host,
+                        const StepListener& listener);
+
 }  // namespace
 
 Result<std::vector<RecordedStep>> observe_steps(const std::vector<vfio::Step>& steps, const vfio::Host& host) {
@@ -40,14 +46,23 @@ Result<void> run_steps(Lease& lease, Ledger& ledger, const vfio::Host& host, con
     auto done = run_step(lease, i, ledger, host, listener);
     if (done) continue;
     Error error = caused_by(describe(lease.steps[i].step), "", std::move(done).error());
-    return fail(after_undo(std::move(error), undo_steps(lease, ledger, host, listener)));
+    // A step that is silent may still happen: nothing can be undone of it before that has ended.
+    const std::size_t count = vfio::find_silence(error) != nullptr ? i : lease.steps.size();
+    return fail(after_undo(std::move(error), undo_first(count, lease, ledger, host, listener)));
   }
   return {};
 }
 
 Result<void> undo_steps(Lease& lease, Ledger& ledger, const vfio::Host& host, const StepListener& listener) {
+  return undo_first(lease.steps.size(), lease, ledger, host, listener);
+}
+
+namespace {
+
+Result<void> undo_first(std::size_t count, Lease& lease, Ledger& ledger, const vfio::Host& host,
+                        const StepListener& listener) {
   std::vector<Error> failures;
-  for (std::size_t i = lease.steps.size(); i-- > 0;) {
+  for (std::size_t i = count; i-- > 0;) {
     if (!to_be_undone(lease.steps[i])) continue;
     auto undone = vfio::undo(lease.steps[i].step, host, lease.steps[i].before);
     if (undone) undone = mark(lease, i, StepState::kUndone, ledger, listener);
@@ -65,9 +80,11 @@ Result<void> undo_steps(Lease& lease, Ledger& ledger, const vfio::Host& host, co
   return fail(std::move(error));
 }
 
+}  // namespace
+
 Error after_undo(Error error, Result<void> undone) {
   // A write that the kernel has not answered may still happen, whatever was undone meanwhile.
-  const bool restored = undone && error.reason != "WEDGED" && error.host != HostOutcome::kChanged;
+  const bool restored = undone && vfio::find_silence(error) == nullptr && error.host != HostOutcome::kChanged;
   error.host = restored ? HostOutcome::kRestored : HostOutcome::kChanged;
   if (undone) return error;
   if (error.code != ErrorCode::kNoAnswer) error.code = ErrorCode::kHostChanged;
