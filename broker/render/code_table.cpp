@@ -5,6 +5,7 @@
 #include <array>
 
 #include "broker/request/nearest.h"
+#include "broker/service/drift.h"
 #include "hypervisors/compatibility.h"
 #include "vfio/base/text.h"
 
@@ -17,6 +18,7 @@ constexpr const char* kRequest = "what was asked for";
 constexpr const char* kHost = "the host";
 constexpr const char* kVmm = "a hypervisor";
 constexpr const char* kLedger = "the ledger";
+constexpr const char* kLease = "a lease, by reconcile";
 constexpr const char* kAnything = "anything";
 
 constexpr const char* kErrnos = "E*";
@@ -149,6 +151,16 @@ void add_compatibility(std::vector<CodeEntry>& entries) {
   for (const auto& row : hypervisors::adapter_refusals()) add(row.reason, row.explanation, MayFallBack::kNo);
 }
 
+void add_drifts(std::vector<CodeEntry>& entries) {
+  for (const auto* drift : all_drifts()) {
+    entries.push_back({std::string(drift->code), kLease, std::string(drift->meaning),
+                       (drift->remedy == Remedy::kReport ? "" : "reconcile does it: ") + std::string(drift->action),
+                       kDrift});
+  }
+  entries.push_back({"NOT_JUDGED", kLease, "it can't be told now whether the lease fits its host and its VM",
+                     "look again when the cause is gone", kDrift});
+}
+
 bool is_errno(std::string_view code) {
   constexpr int kMost = 255;  // Linux has 133
   for (int number = 1; number <= kMost; ++number) {
@@ -169,6 +181,7 @@ std::vector<CodeEntry> list_codes() {
   std::vector<CodeEntry> entries;
   add_reasons(entries);
   add_compatibility(entries);
+  add_drifts(entries);
   entries.insert(entries.end(), failures().begin(), failures().end());
   return entries;
 }

@@ -268,19 +268,20 @@ std::string render_findings(const std::vector<Finding>& findings, Format format)
   if (format == Format::kJson) {
     auto array = ordered_json::array();
     for (const auto& finding : findings) {
-      ordered_json entry{{"lease", finding.generation}, {"owner", finding.owner},   {"device", finding.device},
-                         {"drift", finding.drift},      {"action", finding.action}, {"resolved", finding.resolved}};
+      ordered_json entry{{"lease", finding.generation}, {"owner", finding.owner}, {"device", finding.device},
+                         {"code", finding.code},        {"drift", finding.drift}, {"action", finding.action},
+                         {"resolved", finding.resolved}};
       if (finding.error) entry["error"] = ordered_json::parse(error_json(*finding.error))["error"];
       array.push_back(std::move(entry));
     }
     return document({{"findings", array}});
   }
   if (findings.empty()) return "ledger, host and hypervisors agree\n";
-  Rows rows{{"LEASE", "OWNER", "DEVICE", "DRIFT", "REMEDY", "DONE"}};
+  Rows rows{{"LEASE", "OWNER", "DEVICE", "CODE", "DRIFT", "REMEDY", "DONE"}};
   std::string errors;
   for (const auto& finding : findings) {
-    rows.push_back({std::to_string(finding.generation), finding.owner, finding.device, finding.drift, finding.action,
-                    finding.resolved ? "yes" : "no"});
+    rows.push_back({std::to_string(finding.generation), finding.owner, finding.device, finding.code, finding.drift,
+                    finding.action, finding.resolved ? "yes" : "no"});
     if (finding.error) errors += "lease " + std::to_string(finding.generation) + ": " + error_text(*finding.error);
   }
   return table(rows) + errors;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "broker/service/attached_nodes.h"
 #include "broker/service/broker.h"
 
 namespace slicebroker::broker {
@@ -68,6 +69,7 @@ Result<Lease> Broker::attach_one(Ledger& ledger, hypervisors::Hypervisor& hyperv
     auto released = release_now(ledger, lease, "failed: " + error.tried, environment_.detach_deadline);
     return fail(after_undo(std::move(error), std::move(released)));
   }
+  if (!lease.vmm) lease.vmm = find_vmm(environment_.host, lease.attachment);
   SLICEBROKER_CHECK(changed_unless_told(ledger.set_attached(lease.generation, given->guest_address, lease.vmm)));
   lease.state = LeaseState::kAttached;
   lease.guest_address = given->guest_address;

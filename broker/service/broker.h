@@ -44,6 +44,8 @@ struct RequestOptions {
 
 enum class DryRun { kNo, kYes };
 
+enum class Remedy;  // of a drift: broker/service/drift.h
+
 // What a plan would do, for --dry-run.
 struct PlannedLease {
   Resolution resolution;
@@ -61,6 +63,7 @@ struct Finding {
   std::int64_t generation = 0;
   std::string owner;
   std::string device;
+  std::string code;    // of the drift: docs/reasons.md
   std::string drift;   // what does not fit
   std::string action;  // what was done about it
   bool resolved = false;
@@ -165,6 +168,7 @@ class Broker {
   Result<void> release_domain(Ledger& ledger, const hypervisors::libvirt::Domain& domain, const std::string& note);
 
   Result<std::vector<Finding>> settle(Ledger& ledger, DryRun dry_run, const LeaseFilter& wanted);
+  Result<void> remedy(Ledger& ledger, Lease& lease, Remedy remedy, const std::string& note);
   Result<void> recover_abandoned(Ledger& ledger);
 
   Environment environment_;

@@ -2,14 +2,13 @@
 #include <algorithm>
 
 #include "broker/service/announcement.h"
+#include "broker/service/attached_nodes.h"
 #include "broker/service/broker.h"
 #include "vfio/base/text.h"
 #include "vfio/host/ask_child.h"
 #include "vfio/host/holders.h"
 #include "vfio/host/wait.h"
-#include "vfio/mdev/mdev.h"
 #include "vfio/pci/bind_driver.h"
-#include "vfio/pci/pci_function.h"
 
 namespace slicebroker::broker {
 namespace {
@@ -29,31 +28,11 @@ bool names_device(const Lease& lease, const std::string& text) {
   return (address && lease.attachment.function == address) || (uuid && lease.attachment.mdev == uuid);
 }
 
-// The nodes by which a VMM holds what was attached.
-std::vector<std::string> nodes_of(const vfio::HostRoot& root, const hypervisors::Attachment& attachment) {
-  std::vector<std::string> nodes;
-  std::vector<PciAddress> functions = attachment.companions;
-  if (attachment.function) functions.push_back(*attachment.function);
-  for (const auto& address : functions) {
-    if (const auto function = vfio::read_pci_function(root, address)) {
-      for (auto& node : device_nodes(*function)) {
-        if (node.starts_with("/dev/vfio/")) nodes.push_back(std::move(node));
-      }
-    }
-  }
-  if (attachment.mdev) {
-    const auto mdev = vfio::find_mdev_device(root, *attachment.mdev);
-    if (mdev && *mdev) {
-      for (auto& node : device_nodes(**mdev)) nodes.push_back(std::move(node));
-    }
-  }
-  return nodes;
-}
-
 // kHeld, naming the holder, while a process has open what was attached.
 Result<void> check_let_go(const vfio::Host& host, const Lease& lease) {
-  return vfio::answer_of<void>(host, vfio::Purpose::kLook, [&](const vfio::Host& watched) {
-    return vfio::check_no_holder(watched.root, nodes_of(watched.root, lease.attachment), lease.selector);
+  return vfio::answer_of<void>(host, vfio::Purpose::kLook, [&](const vfio::Host& watched) -> Result<void> {
+    SLICEBROKER_TRY(const auto nodes, attached_nodes(watched, lease.attachment));
+    return vfio::check_no_holder(watched.root, nodes, lease.selector);
   });
 }
 

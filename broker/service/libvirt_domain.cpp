@@ -3,6 +3,7 @@
 // libvirt's hook. A hook must never call libvirt (it would wait for itself), so nothing here connects.
 #include <algorithm>
 
+#include "broker/service/attached_nodes.h"
 #include "broker/service/broker.h"
 
 namespace slicebroker::broker {
@@ -144,7 +145,7 @@ Result<void> Broker::hook_started(const Domain& domain) {
   SLICEBROKER_TRY(const auto view, ledger.read());
   for (const auto& lease : view.leases) {
     if (!of_domain(lease, domain) || lease.state != LeaseState::kPrepared) continue;
-    SLICEBROKER_CHECK(ledger.set_attached(lease.generation, "", std::nullopt));
+    SLICEBROKER_CHECK(ledger.set_attached(lease.generation, "", find_vmm(environment_.host, lease.attachment)));
   }
   return {};
 }

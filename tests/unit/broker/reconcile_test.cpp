@@ -189,6 +189,68 @@ TEST_F(ReconcileTest, HostThatSomebodyChangedUnderAGuestIsOnlyReported) {
   EXPECT_EQ(vgpu_type(), "7\n");
 }
 
+// Two tenants on one device is what a person has to hear of at once; taking it from either is no tool's decision.
+TEST_F(ReconcileTest, DeviceThatAnotherHasTooIsOnlyReported) {
+  struct Case {
+    std::string name;
+    bool guest_has;
+    std::function<void()> happens;
+    std::string code;
+    std::string says;
+  };
+  const Case cases[] = {
+      {"another domain runs with it", true,
+       [&] {
+         host_.write("run/libvirt/qemu/db2.xml",
+                     "<domstatus state='running' pid='7'><domain><name>db2</name><devices><hostdev mode='subsystem' "
+                     "type='pci'><source><address domain='0' bus='0x41' slot='0' function='0x5'/></source></hostdev>"
+                     "</devices></domain></domstatus>");
+       },
+       "OTHER_VM_HAS_IT", "libvirt:db2, as "},
+      {"another domain has it and its own has not", false, [] {}, "OTHER_VM_HAS_IT", "libvirt:db2, as "},
+      {"another process has it open", true,
+       [&] {
+         host_.remove("run/libvirt/qemu/db2.xml");
+         host_.add_process(814, "qemu", {"/dev/vfio/41"});
+         host_.add_process(816, "thief", {"/dev/vfio/41"});
+         vm_at("libvirt:web1").machine.vmm_pid = 814;
+       },
+       "OTHER_PROCESS_HAS_IT", "pid 816 (thief) has /dev/vfio/41 open"},
+      {"its domain was made anew", true, [&] { vm_at("libvirt:web1").machine.uuid = Uuid::random(); }, "VM_REPLACED",
+       "and the lease is "},
+  };
+  auto lease = made_lease();
+  lease.vm_uuid = vm_at("libvirt:web1").machine.uuid;
+  lease = put(lease, LeaseState::kAttached);
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    set_guest_has(lease, c.guest_has);
+    c.happens();
+    const auto before = host_.snapshot();
+    const auto findings = reconcile();
+    ASSERT_THAT(findings, SizeIs(1));
+    EXPECT_EQ(findings[0].code, c.code);
+    EXPECT_THAT(findings[0].drift, HasSubstr(c.says));
+    EXPECT_FALSE(findings[0].resolved);
+    EXPECT_TRUE(host_.is_as(before));
+    ASSERT_THAT(leases(), SizeIs(1));
+    EXPECT_EQ(leases()[0].state, LeaseState::kAttached);
+  }
+}
+
+// Who has it can't be told from a device that can't be read, so it is not taken for free.
+TEST_F(ReconcileTest, DeviceThatCantBeReadIsNotGivenBack) {
+  put(made_lease(), LeaseState::kPreparing);
+  host_.add_process(815, "qemu", {"/dev/vfio/41"});
+  host_.write(test::device_path(test::kVf1, "vendor"), "garbled\n");
+  const auto findings = reconcile();
+  ASSERT_THAT(findings, SizeIs(1));
+  EXPECT_FALSE(findings[0].resolved);
+  ASSERT_TRUE(findings[0].error);
+  EXPECT_THAT(leases(), SizeIs(1));
+  EXPECT_EQ(vgpu_type(), "5\n");
+}
+
 TEST_F(ReconcileTest, WhatCantBeGivenBackYetIsGivenBackLater) {
   put(made_lease(), LeaseState::kPreparing);
   host_.add_process(815, "qemu", {"/dev/vfio/41"});

@@ -233,13 +233,15 @@ TEST(RenderAudit, RecordsQuarantinesAndVerdict) {
 
 TEST(RenderFindings, NameWhatWasNotDone) {
   EXPECT_EQ(render_findings({}, Format::kTable), "ledger, host and hypervisors agree\n");
-  Finding finding{7, "libvirt:web1", "mdev=x", "its guest no longer has the device", "restore the host", false, {}};
+  Finding finding{
+      7, "libvirt:web1", "mdev=x", "GUEST_GONE", "its guest no longer has the device", "restore the host", false, {}};
   finding.error = os_error("write '0'", "/sys/x", 16);
   const auto text = render_findings({finding}, Format::kTable);
   EXPECT_THAT(text, HasSubstr("its guest no longer has the device"));
   EXPECT_THAT(text, HasSubstr("lease 7: error: write '0' /sys/x"));
   const auto object = json::parse(render_findings({finding}, Format::kJson));
   EXPECT_EQ(object.at("findings").at(0).at("resolved"), false);
+  EXPECT_EQ(object["findings"][0].at("code"), "GUEST_GONE");
   EXPECT_EQ(object["findings"][0].at("error").at("reason"), "EBUSY");
 }
 
