@@ -1,188 +1,119 @@
 // SPDX-License-Identifier: Apache-2.0
-// fault_sweep [--every N] [--from N] [--to N] BINARIES HOSTS FILE: plays a transcript once to count its operations, and
-// then once for each of them (of each Nth) and for each way to cut it: the operation fails, its process is killed
-// before it, its process is killed after it. Commands up to "= remember" prepare, those up to "= same" are cut, the
-// rest gives back what is left. Outputs in the file mean nothing. After each cut:
-//   - a command that says "host: untouched" or "host: restored" has left the host as it was before it
-//   - `slicebroker reconcile` has nothing to do the second time, and changes nothing then
-//   - without a lease the host is as it was; with one, giving it back makes it so
+// fault_sweep [--jobs N] [--cuts N] [--only CUT] BINARIES HOSTS FILE: plays a transcript (see play.h) once to count
+// what it does to the host, to hypervisors and to the ledger, and then once for each operation and each way to cut it:
+// it fails with an errno that fits, hangs, or is the last before kill -9. README.md says more.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <new>
+#include <optional>
+#include <random>
 
-#include "tests/scenarios/stage.h"
-#include "tests/scenarios/transcript.h"
+#include "tests/faults/play.h"
 
 namespace {
 
 namespace fs = std::filesystem;
-using namespace slicebroker::scenarios;
+using namespace slicebroker::faults;
 
 struct Arguments {
-  std::size_t every = 1;
-  std::size_t from = 1;
-  std::size_t to = static_cast<std::size_t>(-1);
+  std::size_t jobs = 2;
+  std::size_t cuts = static_cast<std::size_t>(-1);
+  std::optional<Cut> only;
   fs::path binaries, hosts, file;
 };
 
-struct Play {
-  fs::path host_file;
-  fs::path binaries;
-  std::vector<Entry> prepare, cut, give_back;
+// Shared by the processes that play.
+struct Tally {
+  std::atomic<std::size_t> next{0};
+  std::atomic<std::size_t> held{0};
 };
 
-struct Way {
-  const char* name;
-  const char* fault;  // what stands before "after=N"
-  const char* options;
-};
-
-constexpr Way kWays[] = {{"fail", "fail any * EIO", "times=1"},
-                         {"kill before", "kill any *", "when=before who=program"},
-                         {"kill after", "kill any *", "when=after who=program"}};
-
-Play read_play(const Arguments& arguments) {
-  auto transcript = parse_transcript(read_file(arguments.file));
-  if (!transcript) fail(arguments.file.string() + ": " + transcript.error());
-  Play play{arguments.hosts / (transcript->host + ".host"), arguments.binaries, {}, {}, {}};
-  auto* part = &play.prepare;
-  for (auto& entry : transcript->entries) {
-    if (entry.kind == Entry::Kind::kRemember) part = &play.cut;
-    if (entry.kind == Entry::Kind::kSame) part = &play.give_back;
-    const bool acts = entry.kind == Entry::Kind::kControl || entry.kind == Entry::Kind::kCommand ||
-                      entry.kind == Entry::Kind::kCommandOnce;
-    if (acts) part->push_back(std::move(entry));
-  }
-  return play;
+Tally& shared_tally() {
+  void* const memory = ::mmap(nullptr, sizeof(Tally), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  return *new (memory) Tally;
 }
 
-bool says_unchanged(const Answer& answer) {
-  return answer.output.find("host: untouched") != std::string::npos ||
-         answer.output.find("host: restored") != std::string::npos;
+// One write(2), so that the lines of several processes stay whole.
+void say(const std::string& text) {
+  [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, text.data(), text.size());
 }
 
-// One play with one cut.
-class Cut {
- public:
-  explicit Cut(const Play& play) : play_(play), stage_(play.host_file, play.binaries, "") {
-    perform(play.prepare, Words::kIgnored);
-    stage_.remember();
-  }
-
-  std::vector<std::string> count() {
-    control("count");
-    perform(play_.cut, Words::kIgnored);
-    stage_.check_same();
-    return stage_.host().operations();
-  }
-
-  // Throws what is broken, with the log of the play.
-  void strike(const Way& way, std::size_t number) {
-    control("count");
-    control(std::string(way.fault) + " after=" + std::to_string(number - 1) + " " + way.options);
+void play_cuts(const Play& play, const std::vector<Cut>& cuts, Tally& tally) {
+  for (std::size_t at = 0; (at = tally.next++) < cuts.size();) {
     try {
-      perform(play_.cut, Words::kHeldTo);
-      control("clear");
-      recover();
+      strike(play, cuts[at]);
+      ++tally.held;
     } catch (const std::exception& broken) {
-      throw std::runtime_error(broken.what() + std::string("\n") + log_);
+      say("BROKEN: --only '" + to_string(cuts[at]) + "': " + broken.what() + "\n");
     }
   }
-
- private:
-  // Whether what a command says of the host has to be true.
-  enum class Words { kIgnored, kHeldTo };
-
-  void control(const std::string& line) {
-    if (const auto done = stage_.host().command(line); !done) fail(line + ": " + done.error());
-  }
-
-  Answer run(const std::string& command) {
-    auto answer = stage_.run(command);
-    log_ += "$ " + command + "\n" + answer.output + "[" + std::to_string(answer.status) + "]\n";
-    return answer;
-  }
-
-  void perform(const std::vector<Entry>& entries, Words words) {
-    for (const auto& entry : entries) {
-      if (entry.kind == Entry::Kind::kControl) {
-        control(entry.text);
-        continue;
-      }
-      const auto before = words == Words::kHeldTo ? stage_.host().snapshot() : "";
-      const auto answer = run(entry.text);
-      if (words == Words::kIgnored || answer.status == 0 || !says_unchanged(answer)) continue;
-      if (const auto now = stage_.host().snapshot(); now != before) {
-        fail("it says that the host is as before: " + difference(before, now));
-      }
-    }
-  }
-
-  void recover() {
-    run("slicebroker reconcile");
-    const auto settled = stage_.host().snapshot();
-    if (const auto again = run("slicebroker reconcile"); again.status != 0) fail("reconcile does not settle it");
-    if (const auto now = stage_.host().snapshot(); now != settled) {
-      fail("the second reconcile changes the host: " + difference(settled, now));
-    }
-    const auto leases = run("slicebroker list leases");
-    const bool none = leases.output.find('\n') == leases.output.size() - 1;
-    if (none) stage_.check_same();
-    perform(play_.give_back, Words::kIgnored);
-    stage_.check_same();
-  }
-
-  const Play& play_;
-  Stage stage_;
-  std::string log_;
-};
-
-// Paths have drawn UUIDs and pids in them, so it is the number that counts. It is the same every time but where the
-// machine mounts or renames something meanwhile: then openat2(2) is asked again.
-std::vector<std::string> count_operations(const Play& play) {
-  constexpr int kMostPlays = 10;
-  auto last = Cut(play).count();
-  for (int plays = 1; plays < kMostPlays; ++plays) {
-    auto again = Cut(play).count();
-    if (again.size() == last.size()) return again;
-    last = std::move(again);
-  }
-  fail("no two plays have as many operations");
 }
 
-// The number of cuts after which something is broken.
-std::size_t sweep(const Arguments& arguments) {
-  const auto play = read_play(arguments);
-  const auto operations = count_operations(play);
-  std::size_t cuts = 0, broken = 0;
-  const auto begin = std::chrono::steady_clock::now();
-  for (std::size_t number = arguments.from; number <= std::min(arguments.to, operations.size());
-       number += arguments.every) {
-    for (const auto& way : kWays) {
-      ++cuts;
-      try {
-        Cut(play).strike(way, number);
-      } catch (const std::exception& error) {
-        ++broken;
-        std::cout << way.name << " " << operations[number - 1] << ": " << error.what() << std::endl;
-      }
-    }
+// Each in a process of its own: a play sets environment variables and ends its children.
+void play_in_processes(const Play& play, const std::vector<Cut>& cuts, std::size_t jobs, Tally& tally) {
+  for (std::size_t job = 0; job < std::min(jobs, cuts.size()); ++job) {
+    if (::fork() != 0) continue;
+    play_cuts(play, cuts, tally);
+    ::_exit(0);
   }
+  while (::wait(nullptr) > 0) {
+  }
+}
+
+// As many as wanted, the same ones every time, from all over the play.
+std::vector<Cut> choose(const Arguments& arguments, const Counted& counted) {
+  if (arguments.only) return {*arguments.only};
+  auto cuts = list_cuts(Side::kHost, counted.host);
+  const auto ledger = list_cuts(Side::kLedger, counted.ledger);
+  // A ledger has few operations, and each is worth as much as all that the host is asked: they have half of the sample.
+  const std::size_t wanted = std::min(arguments.cuts, cuts.size() + ledger.size());
+  std::mt19937 random(1);  // NOLINT: the same every time
+  const auto sample = [&](std::vector<Cut> all, std::size_t size) {
+    std::shuffle(all.begin(), all.end(), random);
+    all.resize(std::min(size, all.size()));
+    return all;
+  };
+  const auto of_ledger = std::min(ledger.size(), std::max(wanted / 2, wanted - std::min(wanted, cuts.size())));
+  cuts = sample(std::move(cuts), wanted - of_ledger);
+  for (const auto& cut : sample(ledger, of_ledger)) cuts.push_back(cut);
+  return cuts;
+}
+
+// Whether all cuts held.
+bool sweep(const Arguments& arguments) {
+  const auto play = read_play(arguments.binaries, arguments.hosts, arguments.file);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto counted = arguments.only ? Counted{} : count(play);
+  const auto cuts = choose(arguments, counted);
+  auto& tally = shared_tally();
+  play_in_processes(play, cuts, arguments.jobs, tally);
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-  std::printf("%zu operations, %zu cuts, %zu broken, %.0f ms each\n", operations.size(), cuts, broken,
-              1000 * time.count() / static_cast<double>(std::max<std::size_t>(cuts, 1)));
-  return broken;
+  std::printf("%s: %zu operations (%zu of the ledger), %zu cuts tried, %zu held, %.0f s\n",
+              arguments.file.stem().c_str(), counted.host.size() + counted.ledger.size(), counted.ledger.size(),
+              cuts.size(), tally.held.load(), time.count());
+  return tally.held == cuts.size();
 }
 
 bool parse(int argc, char** argv, Arguments& arguments) {
   int at = 1;
   for (; at + 1 < argc && std::string(argv[at]).starts_with("--"); at += 2) {
     const std::string option = argv[at];
+    if (option == "--only") {
+      arguments.only = parse_cut(argv[at + 1]);
+      if (!arguments.only) return false;
+      continue;
+    }
     const auto value = std::strtoul(argv[at + 1], nullptr, 10);
-    if (value == 0) return false;
-    if (option == "--every") arguments.every = value;
-    if (option == "--from") arguments.from = value;
-    if (option == "--to") arguments.to = value;
+    if (value == 0 || (option != "--jobs" && option != "--cuts")) return false;
+    (option == "--jobs" ? arguments.jobs : arguments.cuts) = value;
   }
   if (argc - at != 3) return false;
   arguments.binaries = argv[at];
@@ -196,11 +127,12 @@ bool parse(int argc, char** argv, Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   if (!parse(argc, argv, arguments)) {
-    std::cerr << "usage: fault_sweep [--every N] [--from N] [--to N] BINARIES HOSTS FILE\n";
+    std::cerr << "usage: fault_sweep [--jobs N] [--cuts N] [--only 'host|ledger NUMBER WAY [ERRNO]'] BINARIES HOSTS "
+                 "FILE\n";
     return 2;
   }
   try {
-    return sweep(arguments) == 0 ? 0 : 1;
+    return sweep(arguments) ? 0 : 1;
   } catch (const std::exception& error) {
     std::cerr << "fault_sweep: " << error.what() << "\n";
     return 1;
