@@ -153,6 +153,8 @@ class Broker {
   Result<void> detach_one(Ledger& ledger, Lease& lease);
   // The same; a lease that has ended meanwhile is none to fail for.
   Result<Release> detach_or_note_end(Ledger& ledger, Lease& lease);
+  // kNoAnswer WEDGED while a write that may be the lease's own still waits in the kernel: it would come after the undo.
+  Result<void> check_no_late_write(const Ledger& ledger, const Lease& lease) const;
   // The VMM has let go or never had it: from any state, undo and end.
   Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
   // From state releasing: waits for the last open handle, undoes the steps, ends the lease.

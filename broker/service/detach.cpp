@@ -102,6 +102,7 @@ Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& 
 Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   if (in_live_hands(lease)) return fail(under_way(lease));
   if (earlier_boot(lease)) return release_now(ledger, lease, "", {});
+  SLICEBROKER_CHECK(check_no_late_write(ledger, lease));
   SLICEBROKER_TRY(const auto self, this_process());
   SLICEBROKER_CHECK(ledger.claim(lease, self, "detach"));
   const auto hypervisor = environment_.connect(lease.vm);

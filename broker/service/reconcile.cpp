@@ -105,6 +105,17 @@ Result<void> Broker::remedy(Ledger& ledger, Lease& lease, Remedy remedy, const s
   return {};
 }
 
+Result<void> Broker::check_no_late_write(const Ledger& ledger, const Lease& lease) const {
+  const auto& root = environment_.host.root;
+  SLICEBROKER_TRY(const auto view, ledger.read());
+  SLICEBROKER_TRY(const auto nobodys, list_nobodys_writers(root, view.leases));
+  const auto late = find_late_write(root, lease, nobodys);
+  if (!late) return {};
+  Error error = still_written(*late);
+  error.host = HostOutcome::kUntouched;
+  return fail(std::move(error));
+}
+
 Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string& note,
                                  std::chrono::milliseconds patience) {
   if (earlier_boot(lease)) {

@@ -118,6 +118,28 @@ TEST_F(BrokerSilenceTest, OnlyTheLeaseThatWroteWaitsForItsWriter) {
   EXPECT_THAT(unsettled(), IsEmpty());
 }
 
+TEST_F(BrokerSilenceTest, DetachDoesNotEndALeaseWhoseWriteMayStillCome) {
+  host_.add_process(4711, std::string(vfio::kWriterName), {});
+  auto ledger = this->ledger();
+  auto lease = test::mdev_lease();
+  lease.attachment = {"slicebroker-made", hypervisors::Surface::kVendorVf, {}, test::kVf1, {}};
+  lease.devices = {{"pci:0000:41:00.5", test::kGpu}};
+  lease.steps = {{vfio::AssignVgpuType{test::kVf1, 5, {}}, {{"type", "0"}}, false, StepState::kStarted}};
+  lease = test::begin(ledger, lease);
+  const auto writer = vfio::find_process(host_.root(), 4711);
+  ASSERT_TRUE(writer);
+  ASSERT_TRUE(ok(ledger.add_late_write(lease.generation, {*writer, "write '5': /sys/x"})));
+  hypervisors::libvirt::Domain domain;
+  domain.name = "web1";
+  domain.uuid = lease.vm_uuid;
+  EXPECT_TRUE(fails(told(impatient().detach(leases())), ErrorCode::kNoAnswer, "WEDGED"));
+  EXPECT_TRUE(fails(told(impatient().hook_release(domain)), ErrorCode::kNoAnswer, "WEDGED"));
+  EXPECT_THAT(leases(), SizeIs(1));
+  host_.remove("proc/4711");
+  EXPECT_TRUE(ok(impatient().detach(leases())));
+  EXPECT_THAT(leases(), IsEmpty());
+}
+
 TEST_F(BrokerSilenceTest, SilentDeviceIsRefusedByName) {
   host_.make_fifo(device_path(kThird, "driver_override"));
   const auto resolution = explain("gpu=81:00.0");
