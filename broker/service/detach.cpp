@@ -36,6 +36,21 @@ Result<void> check_let_go(const vfio::Host& host, const Lease& lease) {
   });
 }
 
+// A failure before anything was touched.
+template <class T>
+Result<T> untouched(Result<T> result) {
+  if (!result && !result.error().host) result.error().host = HostOutcome::kUntouched;
+  return result;
+}
+
+// Of several leases: as of each, where they agree.
+HostOutcome outcome_of(const std::vector<Release>& releases, const std::vector<Error>& failures) {
+  const bool given_back = std::any_of(releases.begin(), releases.end(), [](const auto& r) { return !r.had_ended; });
+  const auto first = given_back ? HostOutcome::kRestored : failures.front().host.value_or(HostOutcome::kUntouched);
+  const bool agree = std::all_of(failures.begin(), failures.end(), [&](const auto& e) { return e.host == first; });
+  return agree ? first : HostOutcome::kChanged;
+}
+
 Error under_way(const Lease& lease) {
   Error error;
   error.code = ErrorCode::kHeld;
@@ -52,13 +67,13 @@ Error under_way(const Lease& lease) {
 }  // namespace
 
 Result<std::vector<Lease>> Broker::find_leases(const hypervisors::VmReference& vm, const std::string& device) const {
-  SLICEBROKER_TRY(auto all, leases());
+  SLICEBROKER_TRY(auto all, untouched(leases()));
   std::erase_if(all, [&](const Lease& lease) {
     return !same_vm(lease, vm) || (!device.empty() && !names_device(lease, device));
   });
   if (!all.empty()) return all;
   if (const auto number = parse_number<std::uint32_t>(device)) {
-    SLICEBROKER_TRY(auto ended, find_lease(*number));
+    SLICEBROKER_TRY(auto ended, untouched(find_lease(*number)));
     if (ended && ended->state == LeaseState::kReleased && same_vm(*ended, vm)) return std::vector{*std::move(ended)};
   }
   Error error;
@@ -96,7 +111,9 @@ Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& 
     return ended;
   }
   lease.state = LeaseState::kReleased;
-  return lift_quarantines(ledger, lease);
+  auto lifted = lift_quarantines(ledger, lease);
+  if (!lifted) lifted.error().host = HostOutcome::kRestored;
+  return lifted;
 }
 
 Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
@@ -131,7 +148,7 @@ Result<Release> Broker::detach_or_note_end(Ledger& ledger, Lease& lease) {
 }
 
 Result<std::vector<Release>> Broker::detach(std::vector<Lease> leases) {
-  SLICEBROKER_TRY(auto ledger, open_ledger());
+  SLICEBROKER_TRY(auto ledger, untouched(open_ledger()));
   std::vector<Release> releases;
   std::vector<Error> failures;
   for (auto& lease : leases) {
@@ -144,16 +161,16 @@ Result<std::vector<Release>> Broker::detach(std::vector<Lease> leases) {
     failures.push_back(std::move(done).error());
   }
   if (failures.empty()) return releases;
-  if (failures.size() == 1) return fail(std::move(failures.front()));
+  if (leases.size() == 1) return fail(std::move(failures.front()));
   Error error;
   error.code = failures.front().code;
+  if (failures.size() == 1) error.reason = failures.front().reason;
   error.tried = "detach";
   error.subject = leases.front().owner();
   error.fact = std::to_string(failures.size()) + " of " + std::to_string(leases.size()) + " devices stay";
-  for (const auto& failure : failures) {
-    if (failure.host == HostOutcome::kChanged) error.host = HostOutcome::kChanged;
-  }
-  if (!error.host) error.host = HostOutcome::kUntouched;
+  error.host = outcome_of(releases, failures);
+  error.hint = failures.front().hint;
+  if (error.hint.empty()) error.hint = "see: slicebroker list leases; then repeat";
   error.causes = std::move(failures);
   return fail(std::move(error));
 }

@@ -72,6 +72,14 @@ TEST_F(DetachTest, FindsTheLeaseUnderEachOfItsNames) {
   }
 }
 
+TEST_F(DetachTest, LedgerThatCannotBeReadIsSaidToHaveLeftTheHostUntouched) {
+  ASSERT_TRUE(ok(attach("libvirt:web1", {kMade})));
+  const auto held = leases();
+  state_.write("state/ledger.db", "");
+  EXPECT_TRUE(fails(told(broker().find_leases(vm("libvirt:web1"), "")), ErrorCode::kFailed, "LEDGER_UNUSABLE"));
+  EXPECT_TRUE(fails(told(broker().detach(held)), ErrorCode::kFailed, "LEDGER_UNUSABLE"));
+}
+
 TEST_F(DetachTest, GuestThatDoesNotLetGoKeepsTheLease) {
   ASSERT_TRUE(ok(attach("libvirt:web1", {kMade})));
   const auto before = host_.snapshot();
@@ -161,6 +169,8 @@ TEST_F(DetachTest, GoesOnPastADeviceThatFails) {
   web1().detach_error = failure(ErrorCode::kNoAnswer, "GUEST_SILENT");
   const auto detached = told(broker().detach(leases()));
   ASSERT_TRUE(fails(detached, ErrorCode::kNoAnswer, "GUEST_SILENT"));
+  EXPECT_TRUE(test::mentions(detached.error(), "1 of 2")) << to_text(detached.error());
+  EXPECT_EQ(detached.error().host, HostOutcome::kChanged) << "the other one was given back";
   ASSERT_THAT(leases(), SizeIs(1));
   EXPECT_EQ(leases()[0].selector, kMdevSelector);
   EXPECT_EQ(vgpu_type(), "0\n");
