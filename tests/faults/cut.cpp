@@ -40,10 +40,15 @@ const std::vector<Fits>& table() {
        {EIO},
        {},
        {kHang, kKillBefore, kKillAfter}},
+      // What the kernel tells of processes and of itself is in memory, under no lock that a device could hold.
+      {Side::kHost, "read", "proc/driver/", {EIO, ENODEV, EACCES}, {}, {}, {kHang, kKillBefore}},
+      {Side::kHost, "read", "proc", {EIO, EACCES}, {}, {}, {kKillBefore}},
+      {Side::kHost, "list", "proc", {EACCES, EMFILE}, {}, {}, {kKillBefore}},
       {Side::kHost, "read", "", {EIO, ENODEV, EACCES}, {}, {}, {kHang, kKillBefore}},
       {Side::kHost, "open", "", {EIO, EBUSY, EACCES}, {}, {}, {kKillBefore, kKillAfter}},
-      {Side::kHost, "list", "", {ENOENT, EACCES, EMFILE}, {}, {}, {kHang, kKillBefore}},
-      {Side::kHost, "link", "", {ENOENT, EACCES}, {}, {}, {kHang, kKillBefore}},
+      // ENOENT would be no failure but an answer: no driver, no such device.
+      {Side::kHost, "list", "", {EIO, EACCES, EMFILE}, {}, {}, {kHang, kKillBefore}},
+      {Side::kHost, "link", "", {EIO, EACCES}, {}, {}, {kHang, kKillBefore}},
       {Side::kLedger, "open", "", {EACCES, EMFILE, ENOSPC, EROFS}, {}, {}, {kKillBefore, kKillAfter}},
       {Side::kLedger, "read", "", {EIO}, {}, {}, {kKillBefore}},
       {Side::kLedger, "write", "", {EIO, ENOSPC}, {}, {EIO, ENOSPC}, {kKillBefore, kKillAfter, kTear}},

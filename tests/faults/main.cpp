@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// fault_sweep [--jobs N] [--cuts N] [--only CUT] BINARIES HOSTS FILE: plays a transcript (see play.h) once to count
-// what it does to the host, to hypervisors and to the ledger, and then once for each operation and each way to cut it:
-// it fails with an errno that fits, hangs, or is the last before kill -9. README.md says more.
+// fault_sweep [--jobs N] [--cuts N] [--only CUT] [--list] BINARIES HOSTS FILE: plays a transcript (see play.h) once to
+// count what it does to the host, to hypervisors and to the ledger, and then once for each operation and each way to
+// cut it: it fails with an errno that fits, hangs, or is the last before kill -9. README.md says more.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,6 +26,7 @@ struct Arguments {
   std::size_t jobs = 2;
   std::size_t cuts = static_cast<std::size_t>(-1);
   std::optional<Cut> only;
+  bool list = false;
   fs::path binaries, hosts, file;
 };
 
@@ -87,9 +88,19 @@ std::vector<Cut> choose(const Arguments& arguments, const Counted& counted) {
   return cuts;
 }
 
+void list_operations(const Play& play) {
+  const auto counted = count(play);
+  for (const auto& operation : counted.host) std::printf("host %s\n", operation.c_str());
+  for (const auto& operation : counted.ledger) std::printf("ledger %s\n", operation.c_str());
+}
+
 // Whether all cuts held.
 bool sweep(const Arguments& arguments) {
   const auto play = read_play(arguments.binaries, arguments.hosts, arguments.file);
+  if (arguments.list) {
+    list_operations(play);
+    return true;
+  }
   const auto begin = std::chrono::steady_clock::now();
   const auto counted = arguments.only ? Counted{} : count(play);
   const auto cuts = choose(arguments, counted);
@@ -103,22 +114,28 @@ bool sweep(const Arguments& arguments) {
 }
 
 bool parse(int argc, char** argv, Arguments& arguments) {
-  int at = 1;
-  for (; at + 1 < argc && std::string(argv[at]).starts_with("--"); at += 2) {
-    const std::string option = argv[at];
+  std::vector<std::string> words(argv + 1, argv + argc);
+  auto word = words.begin();
+  for (; word != words.end() && word->starts_with("--"); ++word) {
+    const auto option = *word;
+    if (option == "--list") {
+      arguments.list = true;
+      continue;
+    }
+    if (++word == words.end()) return false;
     if (option == "--only") {
-      arguments.only = parse_cut(argv[at + 1]);
+      arguments.only = parse_cut(*word);
       if (!arguments.only) return false;
       continue;
     }
-    const auto value = std::strtoul(argv[at + 1], nullptr, 10);
+    const auto value = std::strtoul(word->c_str(), nullptr, 10);
     if (value == 0 || (option != "--jobs" && option != "--cuts")) return false;
     (option == "--jobs" ? arguments.jobs : arguments.cuts) = value;
   }
-  if (argc - at != 3) return false;
-  arguments.binaries = argv[at];
-  arguments.hosts = argv[at + 1];
-  arguments.file = argv[at + 2];
+  if (words.end() - word != 3) return false;
+  arguments.binaries = word[0];
+  arguments.hosts = word[1];
+  arguments.file = word[2];
   return true;
 }
 
@@ -127,8 +144,8 @@ bool parse(int argc, char** argv, Arguments& arguments) {
 int main(int argc, char** argv) {
   Arguments arguments;
   if (!parse(argc, argv, arguments)) {
-    std::cerr << "usage: fault_sweep [--jobs N] [--cuts N] [--only 'host|ledger NUMBER WAY [ERRNO]'] BINARIES HOSTS "
-                 "FILE\n";
+    std::cerr << "usage: fault_sweep [--jobs N] [--cuts N] [--only 'host|ledger NUMBER WAY [ERRNO]'] [--list] "
+                 "BINARIES HOSTS FILE\n";
     return 2;
   }
   try {

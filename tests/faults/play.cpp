@@ -237,8 +237,8 @@ class Performance {
   void recover(const Cut& cut) {
     const auto end = std::chrono::steady_clock::now() + kToSettle;
     auto first = run("slicebroker reconcile");
-    // A process that was left behind ends a moment after it was let go.
-    while (cut.way == Way::kHang && first.status != 0 && std::chrono::steady_clock::now() < end) {
+    // A process that was left behind ends a moment after it was let go, or killed.
+    while ((cut.way == Way::kHang || cut.kills()) && first.status != 0 && std::chrono::steady_clock::now() < end) {
       first = run("slicebroker reconcile");
     }
     const auto settled = stage_.host().snapshot();
