@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "hypervisors/bounded.h"
 #include "hypervisors/cloud_hypervisor/cloud_hypervisor.h"
 #include "hypervisors/libvirt/libvirt_hypervisor.h"
 #include "vfio/base/text.h"
@@ -82,7 +83,8 @@ std::unique_ptr<Hypervisor> make_hypervisor(const VmReference& vm, const std::st
     case HypervisorKind::kCloudHypervisor: return std::make_unique<cloud_hypervisor::CloudHypervisor>(vm.target);
     case HypervisorKind::kLibvirt: break;
   }
-  return std::make_unique<libvirt::LibvirtHypervisor>(vm.target, libvirt_uri);
+  return std::make_unique<Bounded>(std::make_shared<libvirt::LibvirtHypervisor>(vm.target, libvirt_uri),
+                                   vm.to_string());
 }
 
 }  // namespace slicebroker::hypervisors

@@ -89,6 +89,8 @@ const std::vector<CodeEntry>& failures() {
        kFailed},
       {"LIBVIRT_NOT_INSTALLED", kVmm, "libvirt's library can't be loaded", "install libvirt0 or libvirt-libs",
        kNotFound},
+      {"LIBVIRT_NO_ANSWER", kVmm, "libvirt, or QEMU behind it, has not answered in time",
+       "see whether libvirt answers others; then: slicebroker reconcile", kNoAnswer},
       {"LIBVIRT_*", kVmm, "libvirt's own error; the number is its virErrorNumber", "", std::nullopt},
       {"CH_VM_NOT_CREATED", kVmm, "the Cloud Hypervisor process has no VM yet", "create the VM first", kNotFound},
       {"CH_NO_ANSWER", kVmm, "Cloud Hypervisor does not answer on its socket", "see whether it runs", kNoAnswer},
