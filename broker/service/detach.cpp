@@ -36,6 +36,13 @@ Result<void> check_let_go(const vfio::Host& host, const Lease& lease) {
   });
 }
 
+// After a VMM has failed to give it back. One that can't be asked still holds what it holds; where nothing is open, it
+// has let go. One that can be asked may also keep a companion, which nobody has open.
+bool keeps(hypervisors::Hypervisor& hypervisor, const vfio::Host& host, const Lease& lease) {
+  if (const auto has = hypervisor.has(lease.attachment)) return *has;
+  return !check_let_go(host, lease);
+}
+
 // A failure before anything was touched.
 template <class T>
 Result<T> untouched(Result<T> result) {
@@ -124,8 +131,7 @@ Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   SLICEBROKER_CHECK(ledger.claim(lease, self, "detach"));
   const auto hypervisor = environment_.connect(lease.vm);
   auto gone = hypervisor->detach(lease.attachment, environment_.detach_deadline);
-  // A VMM that can't be asked still holds what it holds; where nothing is open, it has let go.
-  if (!gone && (gone.error().code == ErrorCode::kNoAnswer || !check_let_go(environment_.host, lease))) {
+  if (!gone && (gone.error().code == ErrorCode::kNoAnswer || keeps(*hypervisor, environment_.host, lease))) {
     SLICEBROKER_CHECK(
         ledger.move(lease.generation, LeaseState::kReleasing, LeaseState::kAttached, gone.error().reason));
     Error error = caused_by("detach", lease.owner(), std::move(gone).error());

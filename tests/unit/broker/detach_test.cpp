@@ -119,7 +119,7 @@ TEST_F(DetachTest, OfAFailingVmmGoesByItsOpenHandles) {
     web1() = {};
     ASSERT_TRUE(ok(attach("libvirt:web1", {c.selector})));
     host_.add_process(815, "qemu", {c.node});
-    web1().detach_error = failure(ErrorCode::kFailed, "CONNECTION_LOST");
+    web1().detach_error = web1().has_error = failure(ErrorCode::kFailed, "CONNECTION_LOST");
     const auto detached = told(broker(20ms).detach(leases()));
     EXPECT_EQ(detached.has_value(), !c.held);
     EXPECT_THAT(leases(), SizeIs(c.held ? 1 : 0));
@@ -127,9 +127,21 @@ TEST_F(DetachTest, OfAFailingVmmGoesByItsOpenHandles) {
       EXPECT_EQ(leases()[0].state, LeaseState::kAttached);
     }
     host_.remove_process(815);
-    web1().detach_error = std::nullopt;
+    web1().detach_error = web1().has_error = std::nullopt;
     ASSERT_TRUE(ok(broker().detach(leases())));
   }
+}
+
+// libvirt's connection broke between the device and its companion, of which QEMU has nothing open.
+TEST_F(DetachTest, CompanionThatTheVmmStillHasKeepsTheLease) {
+  ASSERT_TRUE(ok(attach("libvirt:web1", {"gpu=c4:00.0"})));
+  web1().detach_error = failure(ErrorCode::kFailed, "CONNECTION_LOST");
+  const auto detached = told(broker(20ms).detach(leases()));
+  EXPECT_TRUE(fails(detached, ErrorCode::kFailed, "CONNECTION_LOST"));
+  ASSERT_THAT(leases(), SizeIs(1));
+  EXPECT_EQ(leases()[0].state, LeaseState::kAttached);
+  web1().detach_error = std::nullopt;
+  EXPECT_TRUE(ok(broker().detach(leases())));
 }
 
 TEST_F(DetachTest, WaitsForTheLastOpenHandle) {
