@@ -207,7 +207,8 @@ class Performance {
     const auto before = without_hypervisors(stage_.host().snapshot());
     const auto answer = run(command);
     check_answer(command, answer);
-    if (answer.status == 0) return;
+    // A script may run more than one, and each speaks for itself.
+    if (answer.status == 0 || !command.starts_with("slicebroker ")) return;
     if (has(answer, "host: untouched")) {
       if (const auto now = without_hypervisors(stage_.host().snapshot()); now != before) {
         fail("it says that the host is untouched: " + scenarios::difference(before, now));
