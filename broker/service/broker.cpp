@@ -4,15 +4,18 @@
 
 #include <unistd.h>
 
+#include "broker/service/turn.h"
 #include "hypervisors/libvirt/domain_claims.h"
 #include "vfio/host/holders.h"
 
 namespace slicebroker::broker {
 namespace {
 
-// Another broker's lease may begin or end between our look and our intent; then we look again. A hundred brokers at
-// once settle within this many looks.
+// Another broker's lease may begin or end between our look and our intent; then we look again.
 constexpr int kMostLooks = 200;
+
+// One look takes well below a second, also where devices are many.
+constexpr std::chrono::milliseconds kTurnPatience{5'000};
 
 bool look_again(const Error& error) {
   return error.reason == "LEDGER_MOVED_ON" || error.reason == "LEASED";
@@ -99,7 +102,8 @@ bool Broker::earlier_boot(const Lease& lease) const {
   return boot_id && *boot_id != lease.boot_id;
 }
 
-Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, Lease draft) {
+Result<Lease> Broker::begin_lease(Ledger& ledger, const Request& request, const Lease& draft) {
+  const auto turn = Turn::wait(environment_.state_directory, kTurnPatience);
   for (int look = 1;; ++look) {
     SLICEBROKER_TRY(const auto view, ledger.read());
     SLICEBROKER_TRY(const auto host, inventory());
@@ -113,11 +117,14 @@ Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, Lease draf
     lease.attachment.id = draft.attachment.id;
     SLICEBROKER_TRY(lease.steps, observe_steps(granted->plan.steps, environment_.host));
     auto begun = ledger.begin(std::move(lease), view.revision);
-    if (!begun && look_again(begun.error()) && look < kMostLooks) continue;
-    SLICEBROKER_TRY(lease, std::move(begun));
-    SLICEBROKER_CHECK(prepare(ledger, lease));
-    return lease;
+    if (begun || !look_again(begun.error()) || look == kMostLooks) return begun;
   }
+}
+
+Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, const Lease& draft) {
+  SLICEBROKER_TRY(auto lease, begin_lease(ledger, request, draft));
+  SLICEBROKER_CHECK(prepare(ledger, lease));
+  return lease;
 }
 
 Result<void> Broker::prepare(Ledger& ledger, Lease& lease) {

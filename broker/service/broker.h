@@ -144,8 +144,10 @@ class Broker {
   Result<std::vector<PlannedLease>> plan_requests(const hypervisors::VmReference& vm,
                                                   const std::vector<Request>& requests) const;
 
-  // Resolves, records the intent, and runs the steps: a lease in state prepared.
-  Result<Lease> acquire(Ledger& ledger, const Request& request, Lease draft);
+  // Resolves and records the intent, when it is this broker's turn to: a lease in state preparing.
+  Result<Lease> begin_lease(Ledger& ledger, const Request& request, const Lease& draft);
+  // The same, and runs the steps: a lease in state prepared.
+  Result<Lease> acquire(Ledger& ledger, const Request& request, const Lease& draft);
   Result<void> prepare(Ledger& ledger, Lease& lease);
   Result<Lease> attach_one(Ledger& ledger, hypervisors::Hypervisor& hypervisor, const Request& request,
                            const Lease& draft);
