@@ -155,8 +155,6 @@ class Broker {
   Result<void> detach_one(Ledger& ledger, Lease& lease);
   // The same; a lease that has ended meanwhile is none to fail for.
   Result<Release> detach_or_note_end(Ledger& ledger, Lease& lease);
-  // kNoAnswer WEDGED while a write that may be the lease's own still waits in the kernel: it would come after the undo.
-  Result<void> check_no_late_write(const Ledger& ledger, const Lease& lease) const;
   // The VMM has let go or never had it: from any state, undo and end.
   Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
   // From state releasing: waits for the last open handle, undoes the steps, ends the lease.
@@ -164,6 +162,12 @@ class Broker {
 
   // What did not answer is not leased again before it was looked at: adds to the error what could not be recorded.
   Error after_silence(Ledger& ledger, const Lease& lease, Error error) const;
+  // kNoAnswer WEDGED while a write may still happen that was begun for the lease: undone now, it could come back later.
+  Result<void> check_not_written(const Ledger& ledger, const Lease& lease) const;
+  // Its quarantines go first: without a lease nobody would look at them again.
+  Result<void> end_lease(Ledger& ledger, const Lease& lease, const std::string& note) const;
+  // A lease of a dead broker whose guest has the device.
+  Result<void> record_attached(Ledger& ledger, Lease& lease, const std::string& note) const;
   // The quarantines that the lease's own silence made end where the host is as it was before the lease.
   Result<void> lift_quarantines(Ledger& ledger, const Lease& lease) const;
   // Calls again while a process holds the device, as long as the environment says; for what leaves the host restored.

@@ -113,20 +113,18 @@ Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& 
   }
   auto undone = undo_steps(lease, ledger, environment_.host, environment_.listener);
   if (!undone) return fail(after_silence(ledger, lease, std::move(undone).error()));
-  if (auto ended = ledger.end(lease.generation, note); !ended) {
+  if (auto ended = end_lease(ledger, lease, note); !ended) {
     ended.error().host = HostOutcome::kRestored;
     return ended;
   }
   lease.state = LeaseState::kReleased;
-  auto lifted = lift_quarantines(ledger, lease);
-  if (!lifted) lifted.error().host = HostOutcome::kRestored;
-  return lifted;
+  return {};
 }
 
 Result<void> Broker::detach_one(Ledger& ledger, Lease& lease) {
   if (in_live_hands(lease)) return fail(under_way(lease));
   if (earlier_boot(lease)) return release_now(ledger, lease, "", {});
-  SLICEBROKER_CHECK(check_no_late_write(ledger, lease));
+  SLICEBROKER_CHECK(check_not_written(ledger, lease));
   SLICEBROKER_TRY(const auto self, this_process());
   SLICEBROKER_CHECK(ledger.claim(lease, self, "detach"));
   const auto hypervisor = environment_.connect(lease.vm);

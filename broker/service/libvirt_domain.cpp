@@ -165,8 +165,7 @@ Result<void> Broker::release_domain(Ledger& ledger, const Domain& domain, const 
   for (auto& lease : view.leases) {
     // An attach that is under way to a domain that just ended fails by itself and cleans up after itself.
     if (!of_domain(lease, domain) || in_live_hands(lease)) continue;
-    auto released = check_no_late_write(ledger, lease);
-    if (released) released = release_now(ledger, lease, note, environment_.detach_deadline);
+    auto released = release_now(ledger, lease, note, environment_.detach_deadline);
     if (!released && !first) first = std::move(released).error();
   }
   if (first) return fail(*std::move(first));

@@ -92,21 +92,9 @@ Finding finding_of(const Lease& lease, const Result<Judgement>& judgement) {
 
 }  // namespace
 
-Result<void> Broker::remedy(Ledger& ledger, Lease& lease, Remedy remedy, const std::string& note) {
-  switch (remedy) {
-    case Remedy::kEnd: SLICEBROKER_CHECK(ledger.end(lease.generation, note)); return lift_quarantines(ledger, lease);
-    case Remedy::kGiveBack: return release_now(ledger, lease, note, kSettlePatience);
-    case Remedy::kAttached:
-      if (lease.state == LeaseState::kPrepared)
-        return ledger.set_attached(lease.generation, "", find_vmm(environment_.host, lease.attachment), note);
-      return ledger.move(lease.generation, lease.state, LeaseState::kAttached, note);
-    case Remedy::kReport: break;
-  }
-  return {};
-}
-
-Result<void> Broker::check_no_late_write(const Ledger& ledger, const Lease& lease) const {
+Result<void> Broker::check_not_written(const Ledger& ledger, const Lease& lease) const {
   const auto& root = environment_.host.root;
+  if (lease.late_writes.empty() && !may_be_written(lease)) return {};
   SLICEBROKER_TRY(const auto view, ledger.read());
   SLICEBROKER_TRY(const auto nobodys, list_nobodys_writers(root, view.leases));
   const auto late = find_late_write(root, lease, nobodys);
@@ -116,12 +104,35 @@ Result<void> Broker::check_no_late_write(const Ledger& ledger, const Lease& leas
   return fail(std::move(error));
 }
 
+Result<void> Broker::end_lease(Ledger& ledger, const Lease& lease, const std::string& note) const {
+  SLICEBROKER_CHECK(lift_quarantines(ledger, lease));
+  return ledger.end(lease.generation, note);
+}
+
+Result<void> Broker::record_attached(Ledger& ledger, Lease& lease, const std::string& note) const {
+  if (lease.state == LeaseState::kPrepared) {
+    return ledger.set_attached(lease.generation, "", find_vmm(environment_.host, lease.attachment), note);
+  }
+  // Another broker may have gone on with the release since we looked; then it is that one's.
+  SLICEBROKER_TRY(const auto self, this_process());
+  SLICEBROKER_CHECK(ledger.claim(lease, self, note));
+  return ledger.move(lease.generation, lease.state, LeaseState::kAttached, note);
+}
+
+Result<void> Broker::remedy(Ledger& ledger, Lease& lease, Remedy remedy, const std::string& note) {
+  switch (remedy) {
+    case Remedy::kEnd: return end_lease(ledger, lease, note);
+    case Remedy::kGiveBack: return release_now(ledger, lease, note, kSettlePatience);
+    case Remedy::kAttached: return record_attached(ledger, lease, note);
+    case Remedy::kReport: break;
+  }
+  return {};
+}
+
 Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string& note,
                                  std::chrono::milliseconds patience) {
-  if (earlier_boot(lease)) {
-    SLICEBROKER_CHECK(ledger.end(lease.generation, std::string(drifts::kRebooted.meaning)));
-    return lift_quarantines(ledger, lease);
-  }
+  if (earlier_boot(lease)) return end_lease(ledger, lease, std::string(drifts::kRebooted.meaning));
+  SLICEBROKER_CHECK(check_not_written(ledger, lease));
   SLICEBROKER_TRY(const auto self, this_process());
   SLICEBROKER_CHECK(ledger.claim(lease, self, note));
   return give_back(ledger, lease, note, patience);

@@ -33,7 +33,7 @@ struct FakeVm {
   // What the next call answers in place of what is so.
   std::optional<Error> version_error, find_error, attach_error, detach_error, has_error;
   bool takes_it_anyway = false;  // attach reports its error and the guest has the device all the same
-  std::function<void()> during_attach = [] {};
+  std::function<void()> during_attach = [] {}, during_has = [] {};
 
   bool has(const hypervisors::Attachment& attachment) const {
     for (const auto& device : devices) {
@@ -73,6 +73,7 @@ class FakeHypervisor final : public hypervisors::Hypervisor {
   }
   Result<bool> has(const hypervisors::Attachment& attachment) override {
     ++vm_.calls;
+    vm_.during_has();
     if (vm_.has_error) return fail(*vm_.has_error);
     return vm_.has(attachment);
   }

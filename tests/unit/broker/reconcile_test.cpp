@@ -159,6 +159,27 @@ TEST_F(ReconcileTest, PidThatSomebodyElseHasNowIsADeadBroker) {
   EXPECT_EQ(vgpu_type(), "0\n");
 }
 
+// The one that goes on with a release undoes it: recorded as attached, the lease would be anybody's to release
+// meanwhile.
+TEST_F(ReconcileTest, ReleaseThatAnotherBrokerGoesOnWithIsLeftToIt) {
+  ASSERT_TRUE(ok(attach("libvirt:web1", {"mdev=" + test::kMdev})));
+  auto ledger = this->ledger();
+  auto lease = leases().at(0);
+  ASSERT_TRUE(ok(ledger.claim(lease, {4'000'001, 1}, "by a broker that died")));
+  host_.add_process(815, "slicebroker", {}, 4711);
+  vm_at("libvirt:web1").during_has = [&] {
+    if (lease.broker.pid != 815) {
+      EXPECT_TRUE(ok(ledger.claim(lease, {815, 4711})));
+    }
+  };
+  const auto findings = broker().reconcile(DryRun::kNo);
+  ASSERT_TRUE(ok(findings));
+  ASSERT_THAT(*findings, SizeIs(1));
+  EXPECT_FALSE((*findings)[0].resolved);
+  EXPECT_EQ((*findings)[0].error->reason, "STALE_LEASE");
+  EXPECT_EQ(leases().at(0).state, LeaseState::kReleasing);
+}
+
 TEST_F(ReconcileTest, SilentHypervisorDecidesNothing) {
   for (const auto state : {LeaseState::kPrepared, LeaseState::kAttached, LeaseState::kReleasing}) {
     SCOPED_TRACE(std::string(name(state)));

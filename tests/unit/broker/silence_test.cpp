@@ -90,6 +90,10 @@ TEST_F(BrokerSilenceTest, QuarantineOfItsOwnEndsWithTheLeaseWhenTheHostIsRestore
   EXPECT_THAT(leases(), IsEmpty());
   ASSERT_THAT(quarantines(), SizeIs(1)) << "one that was made by hand stays";
   EXPECT_EQ(quarantines()[0].device.device, "pci:0000:c4:00.0");
+  const auto records = ledger.audit({}).value();
+  EXPECT_EQ(records.at(records.size() - 2).event, "quarantine.cleared") << "a crash in between leaves the lease, which "
+                                                                           "is settled again";
+  EXPECT_EQ(records.back().event, "lease.ended");
 }
 
 TEST_F(BrokerSilenceTest, OnlyTheLeaseThatWroteWaitsForItsWriter) {
@@ -118,23 +122,30 @@ TEST_F(BrokerSilenceTest, OnlyTheLeaseThatWroteWaitsForItsWriter) {
   EXPECT_THAT(unsettled(), IsEmpty());
 }
 
-TEST_F(BrokerSilenceTest, DetachDoesNotEndALeaseWhoseWriteMayStillCome) {
+// Undone before its write has happened, the device would be made after its lease.
+TEST_F(BrokerSilenceTest, LeaseIsNotReleasedWhileItsWriteWaits) {
   host_.add_process(4711, std::string(vfio::kWriterName), {});
   auto ledger = this->ledger();
   auto lease = test::mdev_lease();
-  lease.attachment = {"slicebroker-made", hypervisors::Surface::kVendorVf, {}, test::kVf1, {}};
   lease.devices = {{"pci:0000:41:00.5", test::kGpu}};
   lease.steps = {{vfio::AssignVgpuType{test::kVf1, 5, {}}, {{"type", "0"}}, false, StepState::kStarted}};
   lease = test::begin(ledger, lease);
-  const auto writer = vfio::find_process(host_.root(), 4711);
-  ASSERT_TRUE(writer);
-  ASSERT_TRUE(ok(ledger.add_late_write(lease.generation, {*writer, "write '5': /sys/x"})));
   hypervisors::libvirt::Domain domain;
   domain.name = "web1";
   domain.uuid = lease.vm_uuid;
-  EXPECT_TRUE(fails(told(impatient().detach(leases())), ErrorCode::kNoAnswer, "WEDGED"));
-  EXPECT_TRUE(fails(told(impatient().hook_release(domain)), ErrorCode::kNoAnswer, "WEDGED"));
-  EXPECT_THAT(leases(), SizeIs(1));
+  for (const bool recorded : {false, true}) {
+    SCOPED_TRACE(recorded);
+    if (recorded) {
+      const auto writer = vfio::find_process(host_.root(), 4711).value();
+      ASSERT_TRUE(ok(ledger.add_late_write(lease.generation, {writer, "write '5': /sys/x"})));
+    }
+    const auto detached = told(impatient().detach(leases()));
+    ASSERT_TRUE(fails(detached, ErrorCode::kNoAnswer, "WEDGED"));
+    EXPECT_EQ(detached.error().host, HostOutcome::kUntouched);
+    EXPECT_TRUE(fails(impatient().hook_release(domain), ErrorCode::kNoAnswer, "WEDGED"));
+    ASSERT_THAT(leases(), SizeIs(1));
+    EXPECT_EQ(leases()[0].state, LeaseState::kPreparing);
+  }
   host_.remove("proc/4711");
   EXPECT_TRUE(ok(impatient().detach(leases())));
   EXPECT_THAT(leases(), IsEmpty());
