@@ -58,6 +58,15 @@ host_state() (
     true
 )
 
+# cut_power inside|outside: at once by a reset, or a moment later as seen from outside. What is not on /lab/disk by then
+# is lost; `lab` boots again and runs the command again, with LAB_BOOT one higher.
+cut_power() {
+    : >/lab/run/cut
+    [[ $1 == outside ]] || echo b >/proc/sysrq-trigger
+    sleep 60
+    fail "the power is still there"
+}
+
 # --- the GPU, as nvidia-smi and sriov-manage would be used -------------------------------------------------
 
 mig_mode() { put "$2" "$pci/$1/lab/mig_mode"; } # PF 0|1
@@ -110,6 +119,14 @@ CONF
     fi
     libvirtd -d || fail "libvirtd does not start"
     wait_for 60 virsh -q list || { cat /var/log/libvirt/libvirtd.log >&2; fail "libvirtd does not answer"; }
+}
+
+# install_hook: libvirt runs hooks without our environment, and sees only the usual directories.
+install_hook() {
+    ln -s "$(command -v slicebroker)" /usr/bin/slicebroker
+    ln -s "$SLICEBROKER_NVML" /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1
+    mkdir -p /etc/libvirt/hooks/qemu.d
+    cp /lab/repo/broker/hook/50-slicebroker /etc/libvirt/hooks/qemu.d/
 }
 
 # define_guest NAME [HOSTDEV-XML]: from guest/domain.xml.

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154,SC2054 # variables set by lab; QEMU's arguments have commas
-# Boots the lab's machine once, or again where it died before its first line. Sourced by `lab`.
+# Boots the lab's machine once, again where it died before its first line, and again where its power was cut. Sourced by
+# `lab`.
 
 # Topology, by root port:
 #   0x10  a plain network card                        0x13  multifunction: three functions share one IOMMU group
 #   0x11  an NVMe controller alone in its group       0x14  an NVMe controller with 4 SR-IOV virtual functions
 #   0x12  a PCI bridge with a device behind it: one group of two
 #   0x15  another NVMe controller with 4 SR-IOV virtual functions, which stays what it is
-machine_arguments() { # sets $qemu
+machine_arguments() { # ARTIFACTS RUN-DIR; sets $qemu
     local port kernel=$cache/kernel/${kernels[0]} artifacts=$1 run=$2
     local sriov=sriov_max_vfs=4,sriov_vq_flexible=8,sriov_vi_flexible=4,max_ioqpairs=14,msix_qsize=16
     qemu=(
@@ -19,12 +20,16 @@ machine_arguments() { # sets $qemu
         -kernel "$kernel/vmlinux" -initrd "$artifacts/host.initrd"
         # panic=-1 with -no-reboot ends QEMU at a panic; the rest saves time or noise under emulation.
         -append 'console=ttyS0 loglevel=5 intel_iommu=on mitigations=off nokaslr panic=-1 audit=0 apparmor=0 random.trust_cpu=on no_timer_check cryptomgr.notests init_on_alloc=0 8250.nr_uarts=2'
-        -serial "file:$log/kernel.log" -chardev stdio,id=terminal,signal=off -serial chardev:terminal
+        -chardev "file,id=kernel,path=$log/kernel.log,append=on" -serial chardev:kernel -chardev stdio,id=terminal,signal=off -serial chardev:terminal
         -device 'intel-iommu,intremap=on,aw-bits=48'
         -drive "if=none,id=root,format=raw,readonly=on,file=$cache/root/$(root_name "${roots[0]}")/root.img"
         -device virtio-blk-pci,drive=root
         -drive "if=none,id=modules,format=raw,readonly=on,file=$kernel/modules.img"
         -device virtio-blk-pci,drive=modules
+        # What the machine has written to it is in this machine's page cache, which outlives QEMU: a cut of the power
+        # takes what is in its own memory, no more.
+        -drive "if=none,id=disk,format=raw,cache=writeback,file=$disk"
+        -device virtio-blk-pci,drive=disk
         -virtfs "local,path=$run,security_model=none,mount_tag=run,multidevs=remap"
         -virtfs "local,path=$share,security_model=none,mount_tag=share,multidevs=remap"
         -virtfs "local,path=$repo_dir,security_model=none,mount_tag=repo,multidevs=remap,readonly=on"
@@ -55,12 +60,17 @@ hung() { # RUN-DIR
 }
 
 # boot_once RUN-DIR: returns when QEMU ended; false where it had to be ended: it did not start, hung, or took too long.
+# The machine asks for its power to be cut by the file `cut`.
 boot_once() {
     local run=$1 end=$((SECONDS + timeout)) boot_end=$((SECONDS + (timeout < 90 ? timeout : 90))) next_look=0
     rm -f "$run/started" "$run/alive"
     "${qemu[@]}" 2>>"$log/qemu.log" </dev/null &
     qemu_pid=$!
     while kill -0 "$qemu_pid" 2>/dev/null; do
+        if [[ -e $run/cut ]]; then
+            end_machine
+            return
+        fi
         if ((SECONDS >= end)) || { ((SECONDS >= boot_end)) && [[ ! -e $run/started ]]; }; then
             end_machine
             return 1
@@ -77,6 +87,23 @@ boot_once() {
     done
     wait "$qemu_pid" || true
     qemu_pid=
+}
+
+# boot batch|interactive RUN-DIR: may set $status.
+boot() {
+    local mode=$1 run=$2 attempt
+    if [[ $mode == interactive ]]; then
+        : >"$run/interactive"
+        "${qemu[@]}" 2>>"$log/qemu.log" || true
+        return
+    fi
+    # Of a hundred boots on a loaded machine, one died before its first line, and one hung with a guest inside, its
+    # clock too: that says nothing about COMMAND. One that still ticks and takes too long is COMMAND's own matter.
+    for attempt in 1 2 3; do
+        if ! boot_once "$run" && [[ -e $run/started ]]; then status=124; fi
+        [[ -e $run/started ]] && break
+        ((attempt == 3)) || step "the machine did not come up or hung, trying again"
+    done
 }
 
 clean_up() {
@@ -105,7 +132,7 @@ keep_capabilities() { # FROM TO
 }
 
 run_machine() { # batch|interactive COMMAND...
-    local mode=$1 status=125 attempt run known made_log=
+    local mode=$1 status=125 boot run known disk made_log=
     shift
     scratch=$(mktemp -d "${TMPDIR:-/tmp}/slicebroker-lab.XXXXXX")
     trap clean_up EXIT
@@ -119,22 +146,18 @@ run_machine() { # batch|interactive COMMAND...
     share=$(cd "${share:-$scratch/share}" && pwd)
     known=$cache/capabilities/$(basename "$(readlink -f "$cache/kernel/${kernels[0]}")")-$(root_name "${roots[0]}")
     if [[ -d $known ]]; then cp -r "$known" "$run/capabilities"; fi
-    printf 'export LAB_KERNEL=%q LAB_ROOT=%q\nexec' "${kernels[0]}" "${roots[0]}" >"$run/command"
-    printf ' %q' "$@" >>"$run/command"
+    rm -f "$log/kernel.log"
+    disk=$scratch/disk
+    mke2fs -F -q -t ext4 -b 4096 "$disk" 64M >/dev/null
     local -a qemu
     machine_arguments "$cache/artifacts/$(artifacts_name "${kernels[0]}")" "$run"
-    if [[ $mode == interactive ]]; then
-        : >"$run/interactive"
-        "${qemu[@]}" 2>>"$log/qemu.log" || true
-    else
-        # Of a hundred boots on a loaded machine, one died before its first line, and one hung with a guest inside, its
-        # clock too: that says nothing about COMMAND. One that still ticks and takes too long is COMMAND's own matter.
-        for attempt in 1 2 3; do
-            if ! boot_once "$run" && [[ -e $run/started ]]; then status=124; fi
-            [[ -e $run/started ]] && break
-            ((attempt == 3)) || step "the machine did not come up or hung, trying again"
-        done
-    fi
+    for ((boot = 1; ; boot++)); do
+        rm -f "$run/cut"
+        printf 'export LAB_KERNEL=%q LAB_ROOT=%q LAB_BOOT=%q\nexec' "${kernels[0]}" "${roots[0]}" "$boot" >"$run/command"
+        printf ' %q' "$@" >>"$run/command"
+        boot "$mode" "$run"
+        [[ -e $run/cut ]] || break
+    done
     [[ -e $run/dmesg ]] && cp "$run/dmesg" "$log/dmesg"
     keep_capabilities "$run/capabilities" "$known"
     [[ -e $run/status ]] && status=$(<"$run/status")

@@ -14,8 +14,9 @@ $b mount -t ext4 -o ro /dev/vda /image
 $b mount -t tmpfs -o size=75% tmpfs /scratch
 $b mkdir /scratch/upper /scratch/work
 $b mount -t overlay -o lowerdir=/image,upperdir=/scratch/upper,workdir=/scratch/work overlay /new
-$b mkdir -p /new/lib/modules /new/lab/run /new/lab/share /new/lab/repo /new/lab/artifacts
+$b mkdir -p /new/lib/modules /new/lab/disk /new/lab/run /new/lab/share /new/lab/repo /new/lab/artifacts
 $b mount -t ext4 -o ro /dev/vdb /new/lib/modules
+$b mount -t ext4 /dev/vdc /new/lab/disk
 
 # The tree and the artifacts do not change during a run, so they may be cached; the other two are shared live.
 nine=trans=virtio,version=9p2000.L,msize=512000

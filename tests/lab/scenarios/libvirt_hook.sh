@@ -5,18 +5,10 @@ set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=../steps.sh
 source /lab/repo/tests/lab/steps.sh
 
-# libvirt runs hooks without our environment, and sees only the usual directories.
-install_slicebroker() {
-    ln -s "$(command -v slicebroker)" /usr/bin/slicebroker
-    ln -s "$SLICEBROKER_NVML" /usr/lib/x86_64-linux-gnu/libnvidia-ml.so.1
-    mkdir -p /etc/libvirt/hooks/qemu.d
-    cp /lab/repo/broker/hook/50-slicebroker /etc/libvirt/hooks/qemu.d/
-}
-
 /lab/repo/tests/lab/host_setup.sh --framework mdev --mig
 # shellcheck source=/dev/null
 source /run/lab.env
-install_slicebroker
+install_hook
 modprobe kvm_amd nested=1
 start_libvirt
 read -r _ mig < <(make_gpu_instance "$GPU_A" 2g.20gb)
