@@ -59,11 +59,16 @@ hung() { # RUN-DIR
     [[ -e $1/alive ]] && (($(date +%s) - $(stat -c %Y "$1/alive") > 60))
 }
 
+# Whether the command ended half a minute ago: a device whose lock is taken for ever keeps the kernel from powering off.
+does_not_end() { # RUN-DIR
+    [[ -e $1/status ]] && (($(date +%s) - $(stat -c %Y "$1/status") > 30))
+}
+
 # boot_once RUN-DIR: returns when QEMU ended; false where it had to be ended: it did not start, hung, or took too long.
 # The machine asks for its power to be cut by the file `cut`.
 boot_once() {
     local run=$1 end=$((SECONDS + timeout)) boot_end=$((SECONDS + (timeout < 90 ? timeout : 90))) next_look=0
-    rm -f "$run/started" "$run/alive"
+    rm -f "$run/started" "$run/alive" "$run/status"
     "${qemu[@]}" 2>>"$log/qemu.log" </dev/null &
     qemu_pid=$!
     while kill -0 "$qemu_pid" 2>/dev/null; do
@@ -77,6 +82,10 @@ boot_once() {
         fi
         if ((SECONDS >= next_look)); then
             next_look=$((SECONDS + 5))
+            if does_not_end "$run"; then
+                end_machine
+                return
+            fi
             if hung "$run"; then
                 end_machine
                 rm -f "$run/started"
