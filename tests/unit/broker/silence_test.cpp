@@ -151,6 +151,35 @@ TEST_F(BrokerSilenceTest, LeaseIsNotReleasedWhileItsWriteWaits) {
   EXPECT_THAT(leases(), IsEmpty());
 }
 
+TEST_F(BrokerSilenceTest, DetachDoesNotEndALeaseWhoseRemoveStillWaits) {
+  // The kernel unlinks a device before it asks its driver to let go of it, so this one looks as if it were gone.
+  host_.add_process(4711, std::string(vfio::kWriterName), {});
+  const auto writer = vfio::find_process(host_.root(), 4711);
+  ASSERT_TRUE(writer);
+  auto ledger = this->ledger();
+  auto lease = test::mdev_lease();
+  const auto uuid = Uuid::random();
+  lease.attachment.mdev = uuid;
+  lease.steps = {{vfio::CreateMdev{test::kVf0, "nvidia-700", uuid, {}}, {{"exists", "no"}}, false, StepState::kDone}};
+  lease = test::begin_in(ledger, lease, LeaseState::kAttached);
+  ASSERT_TRUE(ok(ledger.add_late_write(lease.generation, {*writer, "write '1': /sys/x/remove"})));
+  const auto found = impatient().find_leases(vm("libvirt:web1"), "");
+  ASSERT_TRUE(ok(found));
+  const auto detached = impatient().detach(*found);
+  ASSERT_TRUE(fails(detached, ErrorCode::kNoAnswer, "WEDGED"));
+  EXPECT_EQ(detached.error().host, HostOutcome::kUntouched);
+  EXPECT_THAT(leases(), SizeIs(1));
+
+  hypervisors::libvirt::Domain domain;
+  domain.name = "web1";
+  EXPECT_TRUE(fails(impatient().hook_release(domain), ErrorCode::kNoAnswer, "WEDGED"));
+  EXPECT_THAT(leases(), SizeIs(1));
+
+  host_.remove("proc/4711");
+  EXPECT_TRUE(ok(impatient().detach(*found)));
+  EXPECT_THAT(leases(), IsEmpty());
+}
+
 TEST_F(BrokerSilenceTest, SilentDeviceIsRefusedByName) {
   host_.make_fifo(device_path(kThird, "driver_override"));
   const auto resolution = explain("gpu=81:00.0");
