@@ -152,6 +152,8 @@ void FixtureHost::add_function(const PciAddress& address, const FunctionSpec& sp
   write(device_path(address, "modalias"), modalias_of(spec) + "\n");
   write(device_path(address, "driver_override"), spec.driver_override + "\n");
   write(device_path(address, "power/control"), "on\n");
+  write(device_path(address, "reset"), "1");  // as after a reset, so that one more changes nothing
+  write(device_path(address, "reset_method"), "flr\n");
   link("sys/bus/pci/devices/" + name, "../../../devices/pci0000:00/" + name);
   set_driver(address, spec.driver);
   if (spec.iommu_group) {

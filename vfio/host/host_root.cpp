@@ -84,8 +84,14 @@ std::string HostRoot::display(std::string_view path) const {
 }
 
 HostRoot HostRoot::watched_by(const Watch& watch) const {
-  HostRoot root(UniqueFd(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0)), directory_);
+  HostRoot root = again();
   root.watch_ = &watch;
+  return root;
+}
+
+HostRoot HostRoot::again() const {
+  HostRoot root(UniqueFd(::fcntl(root_.get(), F_DUPFD_CLOEXEC, 0)), directory_);
+  root.watch_ = watch_;
   return root;
 }
 

@@ -26,6 +26,8 @@ class HostRoot {
   // The same tree, by one who says to `watch`, which outlives it, what is about to be read. What the watch avoids fails
   // at once: kNoAnswer DEVICE_SILENT. For a process of one thread.
   HostRoot watched_by(const Watch& watch) const;
+  // The same tree, watched as this one is.
+  HostRoot again() const;
   int descriptor() const { return root_.get(); }
 
   // The attribute's text without its one trailing newline. Reads at most 1 MiB.
