@@ -19,8 +19,8 @@ namespace {
 std::vector<Case> all_cases(Framework framework) {
   std::vector<Case> all;
   for (const auto& part :
-       {bind_cases(), group_cases(), sriov_cases(), framework == Framework::kMdev ? mdev_cases() : vendor_cases(),
-        mig_cases(), node_cases(), attribute_cases()}) {
+       {bind_cases(), reset_cases(), group_cases(), sriov_cases(),
+        framework == Framework::kMdev ? mdev_cases() : vendor_cases(), mig_cases(), node_cases(), attribute_cases()}) {
     all.insert(all.end(), part.begin(), part.end());
   }
   return all;

@@ -104,6 +104,7 @@ std::string state_of(const Host& host);
 std::string errno_name(int error);
 
 std::vector<Case> bind_cases();
+std::vector<Case> reset_cases();
 std::vector<Case> group_cases();
 std::vector<Case> sriov_cases();
 std::vector<Case> mdev_cases();    // framework mdev

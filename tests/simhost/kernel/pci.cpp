@@ -75,35 +75,111 @@ File driver_override(const Machine& machine, Function& function) {
   return own_lock ? file : locked(file, f->lock);
 }
 
-int store_reset_methods(Function& function, std::string_view text) {
-  const std::string wanted(without_newline(text));
-  if (wanted == "default") {
-    function.reset_methods = function.board->reset_methods;
-    return 0;
-  }
-  std::size_t at = 0;
-  while (at < wanted.size()) {
-    const auto end = std::min(wanted.find(' ', at), wanted.size());
-    const auto method = wanted.substr(at, end - at);
-    const std::string known = " " + function.board->reset_methods + " ";
-    if (known.find(" " + method + " ") == std::string::npos) return EINVAL;
+// --- resets: drivers/pci/pci.c ---
+
+std::string bus_of(const Function& function) {
+  return function.directory.substr(0, function.directory.rfind('/'));
+}
+
+bool is_behind(const Function& function, const std::string& bridge) {
+  return function.directory.starts_with(bridge + "/");
+}
+
+// pci_parent_bus_reset(): behind a bridge, and alone there. A VF's bus has no bridge, or its PF.
+bool can_reset_bus(const Machine& machine, const Function& function) {
+  const std::string bus = bus_of(function);
+  if (function.physical != nullptr || !Address::parse(bus.substr(bus.rfind('/') + 1))) return false;
+  return std::none_of(machine.functions.begin(), machine.functions.end(),
+                      [&](const auto& other) { return other.second != &function && bus_of(*other.second) == bus; });
+}
+
+bool can_reset_by(const Machine& machine, const Function& function, const std::string& method) {
+  const std::string known = " " + function.board->reset_methods + " ";
+  if (known.find(" " + method + " ") == std::string::npos) return false;
+  return method != "bus" || can_reset_bus(machine, function);
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+  std::vector<std::string> words;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find(' ', at), text.size());
+    if (end > at) words.push_back(text.substr(at, end - at));
     at = end + 1;
   }
-  function.reset_methods = wanted;
+  return words;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const auto& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+// pci_init_reset_methods()
+std::string usable_methods(const Machine& machine, const Function& function) {
+  auto methods = words_of(function.board->reset_methods);
+  std::erase_if(methods, [&](const std::string& method) { return !can_reset_by(machine, function, method); });
+  return joined(methods);
+}
+
+int store_reset_methods(const Machine& machine, Function& function, std::string_view text) {
+  const std::string wanted(without_newline(text));
+  if (wanted == "default") {
+    function.reset_methods = usable_methods(machine, function);
+    return 0;
+  }
+  const auto methods = words_of(wanted);
+  for (const auto& method : methods) {
+    if (!can_reset_by(machine, function, method)) return EINVAL;
+  }
+  function.reset_methods = joined(methods);
   return 0;
 }
 
+// The method that does not answer ENOTTY; none: ENOTTY.
+int reset_function(const Machine& machine, const Function& function) {
+  const auto methods = words_of(function.reset_methods);
+  const bool any = std::any_of(methods.begin(), methods.end(),
+                               [&](const std::string& method) { return can_reset_by(machine, function, method); });
+  return any ? 0 : ENOTTY;
+}
+
+// Shown where a method was found when the function was: then the others of its card were not there yet.
 void add_reset(Machine& machine, Function& function) {
-  if (function.board->reset_methods.empty()) return;
+  function.reset_methods = usable_methods(machine, function);
+  if (function.reset_methods.empty()) return;
   auto* f = &function;
-  machine.tree.add_file(f->directory + "/reset", write_only([f](std::string_view text, Caller&) {
+  auto* m = &machine;
+  machine.tree.add_file(f->directory + "/reset", write_only([m, f](std::string_view text, Caller& caller) {
                           const auto value = read_number(text);
                           if (!value || *value != 1) return EINVAL;
-                          return f->reset_methods.empty() ? ENOTTY : 0;
+                          if (f->reset_methods.empty()) return ENOTTY;
+                          const Guard guard(f->lock, caller);
+                          return guard.taken() ? reset_function(*m, *f) : EINTR;
                         }));
-  machine.tree.add_file(f->directory + "/reset_method",
-                        read_write([f] { return f->reset_methods; },
-                                   [f](std::string_view text, Caller&) { return store_reset_methods(*f, text); }));
+  machine.tree.add_file(f->directory + "/reset_method", read_write([f] { return f->reset_methods; },
+                                                                   [m, f](std::string_view text, Caller&) {
+                                                                     return store_reset_methods(*m, *f, text);
+                                                                   }));
+}
+
+// __pci_reset_bus(): tries the locks of all that is behind the bridge and waits for none.
+void add_reset_subordinate(Machine& machine, Function& function) {
+  if (!function.board->is_bridge() || !machine.kernel_at_least(6, 13)) return;
+  auto* f = &function;
+  auto* m = &machine;
+  machine.tree.add_file(f->directory + "/reset_subordinate", write_only([m, f](std::string_view text, Caller&) {
+                          const auto value = read_number(text);
+                          if (!value) return EINVAL;
+                          if (*value == 0) return 0;
+                          bool any = false;
+                          for (const auto& [bdf, other] : m->functions) {
+                            if (!is_behind(*other, f->directory)) continue;
+                            if (other->lock.taken) return EAGAIN;
+                            any = true;
+                          }
+                          return any ? 0 : ENOTTY;
+                        }));
 }
 
 void add_power(Machine& machine, Function& function) {
@@ -212,13 +288,13 @@ void add_function(Machine& machine, Function& function) {
   const auto& directory = f->directory;
   machine.functions[f->bdf] = f;
   f->present = true;
-  f->reset_methods = f->board->reset_methods;
   tree.add_directory(directory);
   link_to(machine, kBus + "/devices/" + f->bdf, directory);
   link_to(machine, directory + "/subsystem", kBus);
   add_identity(machine, function);
   add_power(machine, function);
   add_reset(machine, function);
+  add_reset_subordinate(machine, function);
   tree.add_file(directory + "/driver_override", driver_override(machine, function));
   tree.add_file(directory + "/numa_node", unmodelled(std::to_string(f->numa_node)));
   auto enable = unmodelled("");

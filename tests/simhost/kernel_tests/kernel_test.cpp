@@ -133,6 +133,16 @@ const Case kBinding[] = {
       write pci/0000:02:00.0/reset_method default = 0
       read pci/0000:02:00.0/reset_method = flr
       absent pci/0000:04:01.0/reset)"},
+    {"ResetOfABus", "lab", R"(
+      read pci/0000:05:00.0/reset_method = pm bus
+      read pci/0000:05:00.1/reset_method = pm
+      write pci/0000:05:00.0/reset_method bus = EINVAL
+      write pci/0000:05:00.0/reset_method default = 0
+      read pci/0000:05:00.0/reset_method = pm
+      read pci/0000:01:00.0/reset_method = pm bus
+      write pci/0000:01:00.0/reset_method bus = 0
+      write pci/0000:01:00.0/reset 1 = 0
+      absent pci/0000:00:04.0/reset_subordinate)"},
     {"Uevent", "lab", R"(
       read pci/0000:02:00.0/uevent = DRIVER=nvidia\nPCI_CLASS=30200\nPCI_ID=10DE:2331\nPCI_SUBSYS_ID=1AF4:0001\nPCI_SLOT_NAME=0000:02:00.0\nMODALIAS=pci:v000010DEd00002331sv00001AF4sd00000001bc03sc02i00
       read pci/0000:02:00.0/modalias = pci:v000010DEd00002331sv00001AF4sd00000001bc03sc02i00)"},
