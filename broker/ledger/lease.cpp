@@ -24,6 +24,13 @@ constexpr std::array<std::pair<StepState, std::string_view>, 4> kStepStates{{
     {StepState::kUndone, "undone"},
 }};
 
+constexpr std::array<std::pair<ResetState, std::string_view>, 4> kResetStates{{
+    {ResetState::kPlanned, "planned"},
+    {ResetState::kStarted, "started"},
+    {ResetState::kDone, "done"},
+    {ResetState::kFailed, "failed"},
+}};
+
 template <class Table, class State>
 std::string_view name_in(const Table& table, State state) {
   for (const auto& [value, text] : table) {
@@ -54,6 +61,13 @@ std::string_view name(StepState state) {
 }
 std::optional<StepState> parse_step_state(std::string_view text) {
   return parse_in(kStepStates, text);
+}
+
+std::string_view name(ResetState state) {
+  return name_in(kResetStates, state);
+}
+std::optional<ResetState> parse_reset_state(std::string_view text) {
+  return parse_in(kResetStates, text);
 }
 
 std::vector<Hold> holds_of(const std::vector<Lease>& leases) {

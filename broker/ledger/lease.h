@@ -71,6 +71,22 @@ struct LateWrite {
   bool operator==(const LateWrite&) const = default;
 };
 
+// How far the reset of a function came, between a guest and whoever comes next.
+enum class ResetState { kPlanned, kStarted, kDone, kFailed };
+
+std::string_view name(ResetState state);
+std::optional<ResetState> parse_reset_state(std::string_view text);
+
+struct DeviceReset {
+  PciAddress function;
+  ResetDemand demand = ResetDemand::kNone;  // of the policy, when the lease was made
+  ResetState state = ResetState::kPlanned;
+  std::string methods = {};  // reset_method as it was before, once it is started
+  std::string code = {};     // kFailed: RESET_FAILED, RESET_NOT_POSSIBLE
+  std::string outcome = {};  // what was done ("function reset (flr)"), or why not
+  bool operator==(const DeviceReset&) const = default;
+};
+
 // Who holds devices, and how they were made.
 struct Lease {
   std::int64_t generation = 0;  // its number; never used twice
@@ -90,6 +106,7 @@ struct Lease {
   std::string note;        // why it ended
   std::vector<LeasedDevice> devices;
   std::vector<RecordedStep> steps;
+  std::vector<DeviceReset> resets;     // in the ledger once a guest may have had the devices
   std::vector<LateWrite> late_writes;  // as recorded; whether they wait still, /proc tells
 
   std::string owner() const { return vm.to_string(); }

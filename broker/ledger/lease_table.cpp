@@ -88,6 +88,26 @@ Result<void> read_steps(sqlite3* database, Lease& lease) {
   }
 }
 
+Result<void> read_resets(sqlite3* database, Lease& lease) {
+  SLICEBROKER_TRY(auto query,
+                  Statement::prepare(database,
+                                     "SELECT function, demand, state, methods, code, outcome FROM reset WHERE "
+                                     "generation = ? ORDER BY position",
+                                     "read the resets"));
+  query.bind(lease.generation);
+  while (true) {
+    SLICEBROKER_TRY(const bool row, query.next());
+    if (!row) return {};
+    const auto function = PciAddress::parse(query.text(0));
+    const auto demand = parse_reset_demand(query.text(1));
+    const auto state = parse_reset_state(query.text(2));
+    if (!function) return fail(malformed_record("reset.function", query.text(0)));
+    if (!demand) return fail(malformed_record("reset.demand", query.text(1)));
+    if (!state) return fail(malformed_record("reset.state", query.text(2)));
+    lease.resets.push_back({*function, *demand, *state, query.text(3), query.text(4), query.text(5)});
+  }
+}
+
 Result<void> read_late_writes(sqlite3* database, Lease& lease) {
   SLICEBROKER_TRY(auto query, Statement::prepare(
                                   database, "SELECT pid, start, what FROM late_write WHERE generation = ? ORDER BY pid",
@@ -143,6 +163,7 @@ Result<std::vector<Lease>> read_leases(sqlite3* database, Statement query) {
     SLICEBROKER_TRY(auto lease, read_lease(query));
     SLICEBROKER_CHECK(read_devices(database, lease));
     SLICEBROKER_CHECK(read_steps(database, lease));
+    SLICEBROKER_CHECK(read_resets(database, lease));
     SLICEBROKER_CHECK(read_late_writes(database, lease));
     leases.push_back(std::move(lease));
   }
@@ -177,6 +198,23 @@ Result<std::int64_t> insert_lease(sqlite3* database, const Lease& lease) {
   SLICEBROKER_CHECK(add_devices(database, numbered));
   SLICEBROKER_CHECK(add_steps(database, numbered));
   return numbered.generation;
+}
+
+Result<void> insert_resets(sqlite3* database, const Lease& lease) {
+  for (std::size_t i = 0; i < lease.resets.size(); ++i) {
+    const auto& reset = lease.resets[i];
+    SLICEBROKER_TRY(auto insert, Statement::prepare(database,
+                                                    "INSERT INTO reset(generation, position, function, demand, state) "
+                                                    "VALUES(?, ?, ?, ?, ?)",
+                                                    "record the resets"));
+    SLICEBROKER_CHECK(insert.bind(lease.generation)
+                          .bind(static_cast<std::int64_t>(i))
+                          .bind(reset.function.to_string())
+                          .bind(name(reset.demand))
+                          .bind(name(reset.state))
+                          .run());
+  }
+  return {};
 }
 
 Result<std::vector<Lease>> read_active_leases(sqlite3* database) {
@@ -248,7 +286,7 @@ Result<void> prune_leases(sqlite3* database, std::int64_t most) {
   SLICEBROKER_TRY(const bool row, oldest.bind(most).next());
   if (!row) return {};
   const auto last = oldest.number(0);
-  for (const auto* table : {"step", "lease_device", "late_write"}) {
+  for (const auto* table : {"step", "lease_device", "reset", "late_write"}) {
     const std::string sql = "DELETE FROM " + std::string(table) +
                             " WHERE generation IN (SELECT generation FROM lease WHERE state = 'released' AND "
                             "generation <= ?)";

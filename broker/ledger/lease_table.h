@@ -15,6 +15,9 @@ namespace slicebroker::broker {
 // Writes a lease with its devices and steps; returns its number. Errors: kHeld LEASED; kRefused QUARANTINED.
 Result<std::int64_t> insert_lease(sqlite3* database, const Lease& lease);
 
+// The resets that its devices need when they come back, in that order.
+Result<void> insert_resets(sqlite3* database, const Lease& lease);
+
 // Leases with their devices and steps, by generation: the active ones, or the one of a number in any state.
 Result<std::vector<Lease>> read_active_leases(sqlite3* database);
 Result<std::optional<Lease>> find_lease(sqlite3* database, std::int64_t generation);

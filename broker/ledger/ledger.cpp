@@ -38,6 +38,14 @@ Result<LeaseState> read_state(sqlite3* database, std::int64_t generation) {
   return *state;
 }
 
+Result<void> update_state(sqlite3* database, std::int64_t generation, LeaseState from, LeaseState to) {
+  SLICEBROKER_TRY(auto update,
+                  Statement::prepare(database, "UPDATE lease SET state = ? WHERE generation = ? AND state = ?",
+                                     "record the lease's state"));
+  update.bind(name(to)).bind(generation).bind(name(from));
+  return update_one(database, update, generation);
+}
+
 // The step's description, for the record of its progress.
 Result<std::string> describe_step(sqlite3* database, std::int64_t generation, std::int64_t position) {
   SLICEBROKER_TRY(auto query,
@@ -174,14 +182,43 @@ Result<void> Ledger::set_step_state(std::int64_t generation, std::size_t positio
   return transaction.commit();
 }
 
+Result<void> Ledger::set_prepared(const Lease& lease) {
+  constexpr auto kFrom = LeaseState::kPreparing, kTo = LeaseState::kPrepared;
+  static_assert(may_move(kFrom, kTo));
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record the lease's state"));
+  SLICEBROKER_CHECK(update_state(database_.get(), lease.generation, kFrom, kTo));
+  SLICEBROKER_CHECK(insert_resets(database_.get(), lease));
+  SLICEBROKER_CHECK(note_move(lease.generation, kFrom, kTo, ""));
+  return transaction.commit();
+}
+
+Result<void> Ledger::set_reset(std::int64_t generation, const DeviceReset& reset) {
+  SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record a reset"));
+  SLICEBROKER_TRY(auto update,
+                  Statement::prepare(database_.get(),
+                                     "UPDATE reset SET state = ?, methods = ?, code = ?, outcome = ? WHERE "
+                                     "generation = ? AND function = ? AND EXISTS(SELECT 1 FROM lease WHERE "
+                                     "lease.generation = reset.generation AND lease.state <> 'released')",
+                                     "record a reset"));
+  update.bind(name(reset.state))
+      .bind(reset.methods)
+      .bind(reset.code)
+      .bind(reset.outcome)
+      .bind(generation)
+      .bind(reset.function.to_string());
+  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_TRY(auto record, audit_record_of(database_.get(), generation));
+  std::string detail = reset.function.to_string() + " " + std::string(name(reset.state));
+  if (!reset.code.empty()) detail += ": " + reset.code;
+  if (!reset.outcome.empty()) detail += ": " + reset.outcome;
+  SLICEBROKER_CHECK(note(std::move(record), "device.reset", std::move(detail)));
+  return transaction.commit();
+}
+
 Result<void> Ledger::move(std::int64_t generation, LeaseState from, LeaseState to, const std::string& why) {
   require_transition(from, to);
   SLICEBROKER_TRY(auto transaction, Transaction::begin(database_.get(), "record the lease's state"));
-  SLICEBROKER_TRY(auto update,
-                  Statement::prepare(database_.get(), "UPDATE lease SET state = ? WHERE generation = ? AND state = ?",
-                                     "record the lease's state"));
-  update.bind(name(to)).bind(generation).bind(name(from));
-  SLICEBROKER_CHECK(update_one(database_.get(), update, generation));
+  SLICEBROKER_CHECK(update_state(database_.get(), generation, from, to));
   SLICEBROKER_CHECK(note_move(generation, from, to, why));
   return transaction.commit();
 }

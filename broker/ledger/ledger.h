@@ -70,6 +70,12 @@ class Ledger {
   // `from`. A way that kTransitions has not got is a bug, and ends the program; so it is with all calls below.
   Result<void> move(std::int64_t generation, LeaseState from, LeaseState to, const std::string& why = {});
 
+  // preparing -> prepared: a guest may have the devices from now on, so that the lease's resets are due at its end.
+  Result<void> set_prepared(const Lease& lease);
+
+  // How far a reset came. Errors: STALE_LEASE.
+  Result<void> set_reset(std::int64_t generation, const DeviceReset& reset);
+
   // prepared -> attached, with where the guest has it and which process holds it.
   Result<void> set_attached(std::int64_t generation, const std::string& guest_address,
                             const std::optional<vfio::ProcessIdentity>& vmm, const std::string& why = {});

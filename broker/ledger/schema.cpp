@@ -74,6 +74,19 @@ constexpr const char* kToVersion2 = R"sql(
     PRIMARY KEY(generation, pid, start)
   ) STRICT;
 
+  CREATE TABLE reset(
+    generation INTEGER NOT NULL REFERENCES lease,
+    position   INTEGER NOT NULL,
+    function   TEXT NOT NULL,
+    demand     TEXT NOT NULL CHECK(demand IN ('none', 'if-able', 'function', 'bus', 'any')),
+    state      TEXT NOT NULL CHECK(state IN ('planned', 'started', 'done', 'failed')),
+    methods    TEXT NOT NULL DEFAULT '',
+    code       TEXT NOT NULL DEFAULT '',
+    outcome    TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY(generation, position),
+    UNIQUE(generation, function)
+  ) STRICT;
+
   CREATE TABLE audit(
     seq        INTEGER PRIMARY KEY,
     time       TEXT NOT NULL,

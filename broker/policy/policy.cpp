@@ -75,6 +75,23 @@ bool denies(const SurfaceRule& rule, Surface surface) {
   return rule.deny.contains(surface) || (rule.allow && !rule.allow->contains(surface));
 }
 
+constexpr std::pair<ResetDemand, std::string_view> kResetDemands[] = {{ResetDemand::kNone, "none"},
+                                                                      {ResetDemand::kIfAble, "if-able"},
+                                                                      {ResetDemand::kFunction, "function"},
+                                                                      {ResetDemand::kBus, "bus"},
+                                                                      {ResetDemand::kAny, "any"}};
+
+bool is_exempt(const Hygiene& hygiene, const Inventory& inventory, const PciFunction& function) {
+  const auto& gpu = gpu_function(inventory, function);
+  return std::any_of(hygiene.exempt.begin(), hygiene.exempt.end(), [&](const CardMatch& match) {
+    if (const auto* address = std::get_if<PciAddress>(&match)) {
+      return function.address == *address || gpu.address == *address;
+    }
+    const auto& ids = std::get<PciIds>(match);
+    return has_ids(function, ids) || has_ids(gpu, ids);
+  });
+}
+
 bool matches(const MemberMatch& match, const PciFunction& member) {
   if (const auto* address = std::get_if<PciAddress>(&match)) return member.address == *address;
   if (is_gpu(member)) return false;
@@ -114,6 +131,69 @@ std::string to_string(const MemberMatch& match) {
   if (const auto* address = std::get_if<PciAddress>(&match)) return address->to_string();
   if (const auto* ids = std::get_if<PciIds>(&match)) return hex4(ids->vendor) + ":" + hex4(ids->device);
   return std::string(kClassPrefix) + hex4(std::get<PciClass>(match).number);
+}
+
+std::string_view name(ResetDemand demand) {
+  for (const auto& [value, text] : kResetDemands) {
+    if (value == demand) return text;
+  }
+  return {};
+}
+
+std::optional<ResetDemand> parse_reset_demand(std::string_view text) {
+  for (const auto& [value, known] : kResetDemands) {
+    if (known == text) return value;
+  }
+  return std::nullopt;
+}
+
+std::optional<ResetDemand> parse_gpu_reset(std::string_view text) {
+  const auto demand = parse_reset_demand(text);
+  return demand == ResetDemand::kIfAble ? std::nullopt : demand;
+}
+
+std::optional<ResetDemand> parse_vf_reset(std::string_view text) {
+  const auto demand = parse_reset_demand(text);
+  return demand == ResetDemand::kNone || demand == ResetDemand::kFunction ? demand : std::nullopt;
+}
+
+std::optional<CardMatch> parse_card_match(std::string_view text) {
+  if (const auto address = PciAddress::parse(text)) return *address;
+  if (const auto ids = parse_ids(text)) return *ids;
+  return std::nullopt;
+}
+
+std::string to_string(const CardMatch& match) {
+  if (const auto* address = std::get_if<PciAddress>(&match)) return address->to_string();
+  const auto& ids = std::get<PciIds>(match);
+  return hex4(ids.vendor) + ":" + hex4(ids.device);
+}
+
+std::vector<DemandedReset> demanded_resets(const Policy& policy, const Inventory& inventory,
+                                           const hypervisors::Attachment& attachment) {
+  const bool whole = attachment.surface == Surface::kGpu;
+  if ((!whole && attachment.surface != Surface::kVf) || !attachment.function) return {};
+  const auto demand = whole ? policy.hygiene.gpu : policy.hygiene.vf;
+  std::vector<DemandedReset> demanded;
+  std::vector<PciAddress> functions{*attachment.function};
+  functions.insert(functions.end(), attachment.companions.begin(), attachment.companions.end());
+  bool card_is_exempt = false;
+  for (const auto& address : functions) {
+    const auto* function = inventory.find_function(address);
+    const bool leads = address == *attachment.function;
+    const bool is_another_gpu = !leads && function != nullptr && is_gpu(*function);
+    const bool exempt = function != nullptr && is_exempt(policy.hygiene, inventory, *function);
+    // What comes along with a card that does not survive a reset is left alone with it.
+    card_is_exempt = leads ? exempt : card_is_exempt;
+    if (exempt || (card_is_exempt && !is_another_gpu) || demand == ResetDemand::kNone) {
+      demanded.push_back({address, ResetDemand::kNone});
+    } else {
+      demanded.push_back({address, leads || is_another_gpu ? demand : ResetDemand::kIfAble});
+    }
+  }
+  std::stable_partition(demanded.begin(), demanded.end(),
+                        [](const DemandedReset& reset) { return reset.demand != ResetDemand::kIfAble; });
+  return demanded;
 }
 
 std::optional<std::string> why_not_managed(const Policy& policy, const Inventory& inventory,

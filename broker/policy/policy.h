@@ -55,7 +55,33 @@ struct SurfaceRule {
   bool operator==(const SurfaceRule&) const = default;
 };
 
-// The default manages every GPU and allows everything.
+// How a function has to be reset between a guest and whoever comes next.
+enum class ResetDemand {
+  kNone,
+  kIfAble,    // of the function, where the kernel has a way to do that
+  kFunction,  // of the function
+  kBus,       // of all that is behind its bridge
+  kAny,       // of the bus where that can be, else of the function
+};
+
+std::string_view name(ResetDemand demand);
+std::optional<ResetDemand> parse_reset_demand(std::string_view text);
+std::optional<ResetDemand> parse_gpu_reset(std::string_view text);  // what a policy may say: all but kIfAble
+std::optional<ResetDemand> parse_vf_reset(std::string_view text);   // none or function: a VF has no bus of its own
+
+// By address, or by vendor and device. Not by UUID: only the nvidia driver tells it.
+using CardMatch = std::variant<PciAddress, PciIds>;
+std::optional<CardMatch> parse_card_match(std::string_view text);
+std::string to_string(const CardMatch& match);
+
+struct Hygiene {
+  ResetDemand gpu = ResetDemand::kAny;      // of what the surface gpu gives away
+  ResetDemand vf = ResetDemand::kFunction;  // the same of the surface vf
+  std::vector<CardMatch> exempt;            // never reset: some do not survive it. VFs go with their GPU.
+  bool operator==(const Hygiene&) const = default;
+};
+
+// The default manages every GPU, allows everything, and resets what a guest gives back.
 struct Policy {
   std::optional<std::vector<GpuMatch>> include;  // nullopt: every GPU
   std::vector<GpuMatch> exclude;                 // goes before include
@@ -74,6 +100,7 @@ struct Policy {
   std::vector<MemberRule> group_members;
   SurfaceRule surfaces;                                                    // on every hypervisor
   std::map<hypervisors::HypervisorKind, SurfaceRule> hypervisor_surfaces;  // and beside it on this one
+  Hygiene hygiene;
 
   bool operator==(const Policy&) const = default;
 };
@@ -91,5 +118,17 @@ std::optional<std::string> denied_by(const Policy& policy, hypervisors::Hypervis
 // meant only where its address is named.
 bool allows_group_member(const Policy& policy, const vfio::Inventory& inventory, const vfio::PciFunction& function,
                          const vfio::PciFunction& member);
+
+struct DemandedReset {
+  PciAddress function;
+  ResetDemand demand = ResetDemand::kNone;
+  bool operator==(const DemandedReset&) const = default;
+};
+
+// What has to be done to each function of an attachment when it comes back, GPUs first. What only comes along with a
+// GPU (its audio, its USB controller) is reset where it can be. Empty for vGPUs: theirs goes with the step that made
+// it.
+std::vector<DemandedReset> demanded_resets(const Policy& policy, const vfio::Inventory& inventory,
+                                           const hypervisors::Attachment& attachment);
 
 }  // namespace slicebroker::broker

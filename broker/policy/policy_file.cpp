@@ -30,6 +30,9 @@ constexpr const char* kHint = "see slicebroker-policy(5); to check a file: slice
 
 constexpr const char* kGpuWords = "an address (0000:41:00.0), a UUID (GPU-<uuid>) or ids (10de:20b5)";
 constexpr const char* kMemberWords = "an address (0000:41:00.1), ids (10de:22bc) or a class (class:0403)";
+constexpr const char* kGpuResetWords = "none, function, bus or any";
+constexpr const char* kVfResetWords = "none or function";
+constexpr const char* kCardWords = "an address (0000:41:00.0) or ids (10de:1db6)";
 constexpr const char* kSurfaceWords = "one of vendor-vf, mdev, vf, gpu";
 constexpr const char* kClaimantWords = "one of mdevctl, driverctl, libvirt, proxmox";
 constexpr const char* kFallbackWords = "none or gpu";
@@ -243,15 +246,23 @@ void read_group_members(Reader& reader, const Section& root, Policy& policy) {
   }
 }
 
+void read_hygiene(Reader& reader, const Section& section, Hygiene& hygiene) {
+  reader.only_keys(section, {"gpu", "vf", "exempt"});
+  hygiene.gpu = reader.find_value(section, "gpu", parse_gpu_reset, kGpuResetWords).value_or(hygiene.gpu);
+  hygiene.vf = reader.find_value(section, "vf", parse_vf_reset, kVfResetWords).value_or(hygiene.vf);
+  hygiene.exempt = reader.find_list(section, "exempt", parse_card_match, kCardWords).value_or(std::vector<CardMatch>{});
+}
+
 Policy read_document(Reader& reader, const toml::table& document) {
   const Section root{&document, ""};
   Policy policy;
-  reader.only_keys(root, {"gpus", "limits", "defaults", "group_members", "surfaces"});
+  reader.only_keys(root, {"gpus", "limits", "defaults", "group_members", "surfaces", "hygiene"});
   if (const auto section = reader.find_section(root, "gpus")) read_gpus(reader, *section, policy);
   if (const auto section = reader.find_section(root, "limits")) read_limits(reader, *section, policy);
   if (const auto section = reader.find_section(root, "defaults")) read_defaults(reader, *section, policy);
   read_group_members(reader, root, policy);
   if (const auto section = reader.find_section(root, "surfaces")) read_surfaces(reader, *section, policy);
+  if (const auto section = reader.find_section(root, "hygiene")) read_hygiene(reader, *section, policy.hygiene);
   return policy;
 }
 

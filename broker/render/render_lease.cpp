@@ -93,6 +93,76 @@ std::string process_text(const std::optional<vfio::ProcessIdentity>& process) {
   return "pid " + std::to_string(process->pid) + ", start time " + std::to_string(process->start_time);
 }
 
+// What was done to what the lease gave away before anybody else may have it. A vGPU is no function: its manager makes
+// it anew for each lease that a step makes it for.
+struct Cleaning {
+  std::string device;
+  std::string demand;
+  std::string state;
+  std::string code;
+  std::string outcome;
+};
+
+std::vector<Cleaning> cleanings_of(const Lease& lease) {
+  using hypervisors::Surface;
+  std::vector<Cleaning> cleanings;
+  for (const auto& reset : lease.resets) {
+    cleanings.push_back({reset.function.to_string(), std::string(name(reset.demand)), std::string(name(reset.state)),
+                         reset.code, reset.outcome});
+  }
+  if (lease.attachment.surface != Surface::kMdev && lease.attachment.surface != Surface::kVendorVf) return cleanings;
+  for (const auto& step : lease.steps) {
+    const bool makes_it =
+        std::holds_alternative<vfio::CreateMdev>(step.step) || std::holds_alternative<vfio::AssignVgpuType>(step.step);
+    if (!makes_it || step.already_so) continue;
+    const bool undone = step.state == StepState::kUndone;
+    // One that ended without that ended by a reboot, or was never made.
+    const bool ended = undone || lease.state == LeaseState::kReleased;
+    cleanings.push_back({device_of(lease.attachment), "recreate", ended ? "done" : "planned", "",
+                         undone                                       ? "recreated"
+                         : ended && step.state != StepState::kPlanned ? "reboot"
+                                                                      : ""});
+  }
+  if (cleanings.empty()) {
+    cleanings.push_back(
+        {device_of(lease.attachment), "none", "done", "", "none: the vGPU was there before the lease, and stays"});
+  }
+  return cleanings;
+}
+
+ordered_json resets_json(const Lease& lease) {
+  auto array = ordered_json::array();
+  for (const auto& cleaning : cleanings_of(lease)) {
+    array.push_back({{"device", cleaning.device},
+                     {"demand", cleaning.demand},
+                     {"state", cleaning.state},
+                     {"code", cleaning.code},
+                     {"outcome", cleaning.outcome}});
+  }
+  return array;
+}
+
+std::string resets_text(const Lease& lease) {
+  std::string text;
+  for (const auto& cleaning : cleanings_of(lease)) {
+    if (cleaning.outcome.empty()) continue;
+    text += "  reset: " + cleaning.device + ": " + (cleaning.code.empty() ? "" : cleaning.code + ": ") +
+            cleaning.outcome + "\n";
+  }
+  return text;
+}
+
+// What a release says beside having been done: the next tenant will not get these.
+std::string quarantines_text(const Lease& lease) {
+  std::string text;
+  for (const auto& reset : lease.resets) {
+    if (reset.state != ResetState::kFailed) continue;
+    text += "warning: " + reset.function.to_string() + " is quarantined (" + reset.code +
+            "); see: slicebroker quarantine list\n";
+  }
+  return text;
+}
+
 ordered_json lease_json(const Lease& lease) {
   auto steps = ordered_json::array();
   for (const auto& step : lease.steps) {
@@ -126,6 +196,7 @@ ordered_json lease_json(const Lease& lease) {
           {"boot_id", lease.boot_id},
           {"leases", devices},
           {"late_writes", late},
+          {"resets", resets_json(lease)},
           {"steps", steps}};
 }
 
@@ -149,6 +220,11 @@ std::string releases_json(const std::vector<Release>& releases) {
   for (const auto& release : releases) {
     array.push_back(lease_json(release.lease));
     array.back()["had_ended"] = release.had_ended;
+    auto quarantined = ordered_json::array();
+    for (const auto& reset : release.lease.resets) {
+      if (reset.state == ResetState::kFailed) quarantined.push_back(device_key(reset.function));
+    }
+    array.back()["quarantined"] = std::move(quarantined);
   }
   return document({{"leases", array}});
 }
@@ -213,6 +289,7 @@ std::string render_attached(const std::vector<Lease>& leases, Format format) {
 std::string render_detached(const std::vector<Release>& releases, DryRun dry_run, Format format) {
   if (format == Format::kJson) return releases_json(releases);
   std::string text;
+  std::string warnings;
   bool restored = false;
   for (const auto& [lease, had_ended] : releases) {
     if (had_ended) {
@@ -222,12 +299,14 @@ std::string render_detached(const std::vector<Release>& releases, DryRun dry_run
     restored = true;
     text += (dry_run == DryRun::kYes ? "would detach " : "detached ") + lease.selector + " from " + lease.owner() +
             " (lease " + std::to_string(lease.generation) + ")\n";
+    if (dry_run == DryRun::kNo) text += resets_text(lease);
     for (auto step = lease.steps.rbegin(); step != lease.steps.rend(); ++step) {
       if (!step->already_so) text += "  undo: " + describe(step->step) + "\n";
     }
+    warnings += quarantines_text(lease);
   }
   if (dry_run == DryRun::kYes) return text + "dry run: nothing was changed\n";
-  return text + (restored ? "host: restored\n" : "host: untouched\n");
+  return text + warnings + (restored ? "host: restored\n" : "host: untouched\n");
 }
 
 std::string render_leases(const std::vector<Lease>& leases, Format format) {
@@ -249,6 +328,7 @@ std::string render_lease(const Lease& lease, Format format) {
   ordered_json entry = lease_json(lease);
   entry.erase("steps");
   entry.erase("late_writes");
+  entry.erase("resets");
   std::string devices;
   for (const auto& device : lease.devices) devices += (devices.empty() ? "" : ", ") + device.device;
   entry["leases"] = devices;
@@ -257,7 +337,7 @@ std::string render_lease(const Lease& lease, Format format) {
     text +=
         "  " + describe(step.step) + ": " + (step.already_so ? "was so before" : std::string(name(step.state))) + "\n";
   }
-  return text + late_text(lease);
+  return text + resets_text(lease) + late_text(lease);
 }
 
 std::string render_verbatim(const char* member, const std::string& text, Format format) {

@@ -65,6 +65,8 @@ std::string policy_toml(const Policy& policy) {
   for (const auto& [kind, rule] : policy.hypervisor_surfaces) {
     text += toml_rule("surfaces." + std::string(hypervisors::name(kind)), rule);
   }
+  text += "\n[hygiene]\n" + toml_line("gpu", name(policy.hygiene.gpu)) + toml_line("vf", name(policy.hygiene.vf)) +
+          toml_line("exempt", texts(policy.hygiene.exempt));
   return text;
 }
 
@@ -92,11 +94,14 @@ ordered_json policy_json(const Policy& policy) {
   for (const auto& [kind, rule] : policy.hypervisor_surfaces) {
     surfaces[std::string(hypervisors::name(kind))] = rule_json(rule);
   }
-  return {{"gpus", gpus},
-          {"limits", {{"fallback", name_of(policy.most_fallback)}, {"isolation", name(policy.least_isolation)}}},
-          {"defaults", {{"fallback", name_of(policy.default_fallback)}, {"isolation", name(policy.default_isolation)}}},
-          {"group_members", members},
-          {"surfaces", surfaces}};
+  return {
+      {"gpus", gpus},
+      {"limits", {{"fallback", name_of(policy.most_fallback)}, {"isolation", name(policy.least_isolation)}}},
+      {"defaults", {{"fallback", name_of(policy.default_fallback)}, {"isolation", name(policy.default_isolation)}}},
+      {"group_members", members},
+      {"surfaces", surfaces},
+      {"hygiene",
+       {{"gpu", name(policy.hygiene.gpu)}, {"vf", name(policy.hygiene.vf)}, {"exempt", texts(policy.hygiene.exempt)}}}};
 }
 
 }  // namespace

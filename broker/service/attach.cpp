@@ -42,6 +42,16 @@ std::vector<Request> make_requests(const std::vector<Selector>& selectors, const
   return requests;
 }
 
+// What was given back and can't be had again for now.
+Error with_quarantines(Error error, const Lease& lease) {
+  for (const auto& reset : lease.resets) {
+    if (reset.state != ResetState::kFailed) continue;
+    error.hint += (error.hint.empty() ? "" : "; ") + reset.function.to_string() +
+                  " was not reset and is quarantined: slicebroker quarantine list";
+  }
+  return error;
+}
+
 Error untouched(Error error) {
   if (!error.host) error.host = HostOutcome::kUntouched;
   return error;
@@ -67,7 +77,7 @@ Result<Lease> Broker::attach_one(Ledger& ledger, hypervisors::Hypervisor& hyperv
   if (!given) {
     Error error = caused_by("hand the device over", lease.owner(), std::move(given).error());
     auto released = release_now(ledger, lease, "failed: " + error.tried, environment_.detach_deadline);
-    return fail(after_undo(std::move(error), std::move(released)));
+    return fail(with_quarantines(after_undo(std::move(error), std::move(released)), lease));
   }
   if (!lease.vmm) lease.vmm = find_vmm(environment_.host, lease.attachment);
   SLICEBROKER_CHECK(changed_unless_told(ledger.set_attached(lease.generation, given->guest_address, lease.vmm)));

@@ -115,6 +115,9 @@ Result<Lease> Broker::begin_lease(Ledger& ledger, const Request& request, const 
     lease.devices = granted->plan.devices;
     lease.attachment = granted->plan.attachment;
     lease.attachment.id = draft.attachment.id;
+    for (const auto& [function, demand] : demanded_resets(environment_.policy, host, lease.attachment)) {
+      lease.resets.push_back({function, demand});
+    }
     SLICEBROKER_TRY(lease.steps, observe_steps(granted->plan.steps, environment_.host));
     auto begun = ledger.begin(std::move(lease), view.revision);
     if (begun || !look_again(begun.error()) || look == kMostLooks) return begun;
@@ -130,8 +133,7 @@ Result<Lease> Broker::acquire(Ledger& ledger, const Request& request, const Leas
 Result<void> Broker::prepare(Ledger& ledger, Lease& lease) {
   auto ran = run_steps(lease, ledger, environment_.host, environment_.listener);
   if (ran) {
-    SLICEBROKER_CHECK(
-        changed_unless_told(ledger.move(lease.generation, LeaseState::kPreparing, LeaseState::kPrepared)));
+    SLICEBROKER_CHECK(changed_unless_told(ledger.set_prepared(lease)));
     lease.state = LeaseState::kPrepared;
     return {};
   }

@@ -157,8 +157,16 @@ class Broker {
   Result<Release> detach_or_note_end(Ledger& ledger, Lease& lease);
   // The VMM has let go or never had it: from any state, undo and end.
   Result<void> release_now(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
-  // From state releasing: waits for the last open handle, undoes the steps, ends the lease.
+  // From state releasing: waits for the last open handle, resets, undoes the steps, ends the lease.
   Result<void> give_back(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
+
+  // Resets what the policy wants reset and quarantines what could not be. Errors: what was silent, or left changed; the
+  // lease must stay then.
+  Result<void> clean(Ledger& ledger, Lease& lease) const;
+  Result<void> begin_reset(Ledger& ledger, const Lease& lease, DeviceReset& reset) const;
+  Result<void> note_no_reset(Ledger& ledger, const Lease& lease, DeviceReset& reset, const Error& error) const;
+  // Ends a lease of an earlier boot.
+  Result<void> end_void(Ledger& ledger, Lease& lease, const std::string& note) const;
 
   // What did not answer is not leased again before it was looked at: adds to the error what could not be recorded.
   Error after_silence(Ledger& ledger, const Lease& lease, Error error) const;

@@ -111,6 +111,10 @@ Result<void> Broker::give_back(Ledger& ledger, Lease& lease, const std::string& 
     held.error().host = HostOutcome::kUntouched;
     return held;
   }
+  // Once the steps are undone, drivers of the host have the functions.
+  if (auto cleaned = changed_unless_told(clean(ledger, lease)); !cleaned) {
+    return fail(after_silence(ledger, lease, std::move(cleaned).error()));
+  }
   auto undone = undo_steps(lease, ledger, environment_.host, environment_.listener);
   if (!undone) return fail(after_silence(ledger, lease, std::move(undone).error()));
   if (auto ended = end_lease(ledger, lease, note); !ended) {

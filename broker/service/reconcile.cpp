@@ -14,8 +14,10 @@ namespace {
 // For the last handle of a device that nobody works on any more.
 constexpr std::chrono::milliseconds kSettlePatience{1'000};
 
-// A step was begun and its end was not recorded, or its undo may have been.
+// A step or reset was begun and its end was not recorded, or its undo may have been.
 bool may_be_written(const Lease& lease) {
+  const auto is_started = [](const DeviceReset& reset) { return reset.state == ResetState::kStarted; };
+  if (std::any_of(lease.resets.begin(), lease.resets.end(), is_started)) return true;
   return std::any_of(lease.steps.begin(), lease.steps.end(), [&](const RecordedStep& step) {
     return step.state == StepState::kStarted ||
            (step.state == StepState::kDone && lease.state == LeaseState::kReleasing);
@@ -62,7 +64,11 @@ Error still_written(const LateWrite& write) {
 }
 
 // What is still quarantined because of a lease that is settled.
-Result<void> say_quarantines(const Ledger& ledger, Finding& finding) {
+Result<void> say_quarantines(const Ledger& ledger, const Lease& lease, Finding& finding) {
+  for (const auto& reset : lease.resets) {
+    if (reset.state != ResetState::kFailed) continue;
+    finding.action += "; " + reset.function.to_string() + " was not reset and is quarantined: " + reset.code;
+  }
   SLICEBROKER_TRY(const auto view, ledger.read());
   for (const auto& quarantine : view.quarantines) {
     if (quarantine.generation != finding.generation) continue;
@@ -121,7 +127,7 @@ Result<void> Broker::record_attached(Ledger& ledger, Lease& lease, const std::st
 
 Result<void> Broker::remedy(Ledger& ledger, Lease& lease, Remedy remedy, const std::string& note) {
   switch (remedy) {
-    case Remedy::kEnd: return end_lease(ledger, lease, note);
+    case Remedy::kEnd: return end_void(ledger, lease, note);
     case Remedy::kGiveBack: return release_now(ledger, lease, note, kSettlePatience);
     case Remedy::kAttached: return record_attached(ledger, lease, note);
     case Remedy::kReport: break;
@@ -131,7 +137,7 @@ Result<void> Broker::remedy(Ledger& ledger, Lease& lease, Remedy remedy, const s
 
 Result<void> Broker::release_now(Ledger& ledger, Lease& lease, const std::string& note,
                                  std::chrono::milliseconds patience) {
-  if (earlier_boot(lease)) return end_lease(ledger, lease, std::string(drifts::kRebooted.meaning));
+  if (earlier_boot(lease)) return end_void(ledger, lease, std::string(drifts::kRebooted.meaning));
   SLICEBROKER_CHECK(check_not_written(ledger, lease));
   SLICEBROKER_TRY(const auto self, this_process());
   SLICEBROKER_CHECK(ledger.claim(lease, self, note));
@@ -163,7 +169,7 @@ Result<std::vector<Finding>> Broker::settle(Ledger& ledger, DryRun dry_run, cons
       auto done = remedy(ledger, lease, judgement->drift->remedy, "reconciled: " + finding.drift);
       finding.resolved = done.has_value();
       if (!done) finding.error = std::move(done).error();
-      if (finding.resolved) SLICEBROKER_CHECK(say_quarantines(ledger, finding));
+      if (finding.resolved) SLICEBROKER_CHECK(say_quarantines(ledger, lease, finding));
     }
     findings.push_back(std::move(finding));
   }

@@ -125,12 +125,14 @@ Result<void> write_methods(const Host& host, const PciAddress& function, std::st
   return host.root.write_attr_within(pci_path(function, "reset_method"), methods, host.deadline);
 }
 
+// What can't be looked at may be other than it was.
 Result<void> restore_methods(const Host& host, const PciAddress& function, const std::string& methods) {
-  SLICEBROKER_TRY(const auto now, read_methods(host.root, function));
-  if (now == methods) return {};
-  auto restored = write_methods(host, function, methods);
-  if (restored || restored.error().code == ErrorCode::kNoAnswer) return restored;
-  restored.error().code = ErrorCode::kHostChanged;
+  const auto restore = [&]() -> Result<void> {
+    SLICEBROKER_TRY(const auto now, read_methods(host.root, function));
+    return now == methods ? Result<void>() : write_methods(host, function, methods);
+  };
+  auto restored = restore();
+  if (!restored && restored.error().code != ErrorCode::kNoAnswer) restored.error().code = ErrorCode::kHostChanged;
   return restored;
 }
 

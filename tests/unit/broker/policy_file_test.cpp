@@ -58,6 +58,8 @@ TEST(PolicyFile, DocumentedExampleIsUnderstood) {
   EXPECT_THAT(policy->surfaces.deny, ElementsAre(Surface::kMdev));
   const auto& on_ch = policy->hypervisor_surfaces.at(HypervisorKind::kCloudHypervisor);
   EXPECT_THAT(*on_ch.allow, ElementsAre(Surface::kGpu));
+  EXPECT_EQ(policy->hygiene.gpu, ResetDemand::kAny);
+  EXPECT_THAT(policy->hygiene.exempt, ElementsAre(CardMatch(PciIds{0x10de, 0x1db6})));
 }
 
 TEST(PolicyFile, EmptyListIsNotAMissingOne) {
@@ -106,6 +108,10 @@ TEST(PolicyFile, WhatIsWrongIsNamedWithItsPlace) {
       {"surface", "[surfaces]\ndeny = [\"mdve\"]\n", "2:9", "surfaces.deny", "one of vendor-vf, mdev, vf, gpu"},
       {"fallback", "[limits]\nfallback = \"mig\"\n", "2:12", "limits.fallback", "expected none or gpu"},
       {"boolean", "[defaults]\nisolation = true\n", "2:13", "defaults.isolation", "it is a boolean; expected any,"},
+      {"reset", "[hygiene]\ngpu = \"flr\"\n", "2:7", "hygiene.gpu", "expected none, function, bus or any"},
+      {"reset that no operator names", "[hygiene]\ngpu = \"if-able\"\n", "2:7", "hygiene.gpu", "'if-able' is not"},
+      {"bus of a VF", "[hygiene]\nvf = \"bus\"\n", "2:6", "hygiene.vf", "expected none or function"},
+      {"exempt by UUID", "[hygiene]\nexempt = [\"GPU-1\"]\n", "2:11", "hygiene.exempt", "expected an address"},
       {"default past its limit", "[defaults]\nfallback = \"gpu\"\n[limits]\nfallback = \"none\"\n", "2:12",
        "defaults.fallback", "goes past limits.fallback"},
       {"default below its limit", "[limits]\nisolation = \"hardware\"\n[defaults]\nisolation = \"any\"\n", "4:13",
@@ -167,6 +173,10 @@ allow = []
 allow = []
 [surfaces.libvirt]
 deny = ["vf", "vendor-vf"]
+[hygiene]
+gpu = "bus"
+vf = "none"
+exempt = ["10de:1db6", "41:00.0"]
 )";
   for (const auto& text : {std::string(), documented_example(), std::string(kEverything)}) {
     const auto policy = parse_policy(text, kFile);
@@ -188,7 +198,8 @@ TEST(PolicyFile, ShownAsJson) {
     "limits": {"fallback": "none", "isolation": "hardware"},
     "defaults": {"fallback": "none", "isolation": "hardware"},
     "group_members": [{"allow": ["class:0403"]}, {"gpus": ["0000:41:00.0"], "allow": ["0000:41:00.2"]}],
-    "surfaces": {"deny": ["mdev"], "cloud-hypervisor": {"allow": ["gpu"], "deny": []}}
+    "surfaces": {"deny": ["mdev"], "cloud-hypervisor": {"allow": ["gpu"], "deny": []}},
+    "hygiene": {"gpu": "any", "vf": "function", "exempt": ["10de:1db6"]}
   })"));
 }
 
