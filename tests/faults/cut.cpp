@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/faults/cut.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -41,7 +42,6 @@ const std::vector<Fits>& table() {
        {},
        {kHang, kKillBefore, kKillAfter}},
       // What the kernel tells of processes and of itself is in memory, under no lock that a device could hold.
-      {Side::kHost, "read", "proc/driver/", {EIO, ENODEV, EACCES}, {}, {}, {kHang, kKillBefore}},
       {Side::kHost, "read", "proc", {EIO, EACCES}, {}, {}, {kKillBefore}},
       {Side::kHost, "list", "proc", {EACCES, EMFILE}, {}, {}, {kKillBefore}},
       {Side::kHost, "read", "", {EIO, ENODEV, EACCES}, {}, {}, {kHang, kKillBefore}},
@@ -104,7 +104,11 @@ std::optional<Cut> parse_cut(std::string_view text) {
 
 std::vector<Cut> list_cuts(Side side, const std::vector<std::string>& operations) {
   std::vector<Cut> cuts;
-  bool of_vmm = false;  // what a VMM looks at itself, up to its opening of the device: it has minutes for that
+  std::size_t in_sysfs = 0;
+  // What a VMM looks at itself, up to its opening of the device, and what may be that in another play: it has minutes.
+  constexpr int kMayBeShifted = 4;
+  bool of_vmm = false;
+  int after_vmm = 0;
   for (const auto& operation : operations) {
     std::istringstream words(operation);
     std::size_t number = 0;
@@ -115,9 +119,12 @@ std::vector<Cut> list_cuts(Side side, const std::vector<std::string>& operations
     for (const int os_errno : fits->errnos) cuts.push_back({side, number, Way::kFail, os_errno});
     for (const int os_errno : fits->errnos_after) cuts.push_back({side, number, Way::kFailAfter, os_errno});
     for (const int os_errno : fits->errnos_on) cuts.push_back({side, number, Way::kFailOn, os_errno});
+    if (subject.starts_with(kHanging)) ++in_sysfs;
     for (const auto way : fits->others) {
-      if (way != Way::kHang || !of_vmm) cuts.push_back({side, number, way, 0});
+      const bool hangs = way == Way::kHang;
+      if (!hangs || (!of_vmm && after_vmm == 0)) cuts.push_back({side, hangs ? in_sysfs : number, way, 0});
     }
+    after_vmm = of_vmm ? kMayBeShifted : std::max(0, after_vmm - 1);
     of_vmm = subject == "vmm/ch/vm.add-device" || (of_vmm && kind != "open");
   }
   return cuts;

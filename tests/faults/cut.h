@@ -17,6 +17,9 @@ enum class Side {
 
 enum class Way { kFail, kFailAfter, kFailOn, kHang, kKillBefore, kKillAfter, kTear };
 
+// Only below it is anything made to hang, and there these are numbered by themselves: /proc differs from play to play.
+inline constexpr std::string_view kHanging = "sys/";
+
 struct Cut {
   Side side = Side::kHost;
   std::size_t number = 0;  // of the operation, from 1

@@ -124,7 +124,7 @@ std::string host_fault_of(const Cut& cut) {
   switch (cut.way) {
     case Way::kFail: return failure();
     case Way::kFailAfter: return failure() + " when=after";
-    case Way::kHang: return "hang any *" + after + " times=1";
+    case Way::kHang: return "hang any " + std::string(kHanging) + "*" + after + " times=1";
     case Way::kKillBefore: return "kill any *" + after + " when=before who=program";
     case Way::kKillAfter: return "kill any *" + after + " when=after who=program";
     case Way::kFailOn:
