@@ -37,16 +37,20 @@ Result<std::vector<std::string>> attached_nodes(const vfio::Host& host, const hy
 }
 
 std::optional<vfio::ProcessIdentity> find_vmm(const vfio::Host& host, const hypervisors::Attachment& attachment) {
-  const auto nodes = attached_nodes(host, attachment);
-  const auto holders = vfio::list_holders(host.root);
-  if (!nodes || !holders) return std::nullopt;
-  std::optional<pid_t> vmm;
-  for (const auto& holder : *holders) {
-    if (std::find(nodes->begin(), nodes->end(), holder.node) == nodes->end()) continue;
-    if (vmm && *vmm != holder.pid) return std::nullopt;
-    vmm = holder.pid;
-  }
-  return vmm ? vfio::find_process(host.root, *vmm) : std::nullopt;
+  using Pids = std::vector<std::int64_t>;
+  const auto pids = vfio::answer_of<Pids>(host, vfio::Purpose::kLook, [&](const vfio::Host& watched) -> Result<Pids> {
+    SLICEBROKER_TRY(const auto nodes, read_nodes(watched.root, attachment));
+    SLICEBROKER_TRY(const auto holders, vfio::list_holders(watched.root));
+    Pids found;
+    for (const auto& holder : holders) {
+      if (std::find(nodes.begin(), nodes.end(), holder.node) != nodes.end()) found.push_back(holder.pid);
+    }
+    return found;
+  });
+  if (!pids || pids->empty()) return std::nullopt;
+  const auto vmm = pids->front();
+  if (std::any_of(pids->begin(), pids->end(), [&](auto pid) { return pid != vmm; })) return std::nullopt;
+  return vfio::find_process(host.root, static_cast<pid_t>(vmm));
 }
 
 }  // namespace slicebroker::broker
