@@ -3,9 +3,9 @@
 //
 // What the kernel does (Documentation/ABI/testing/sysfs-bus-pci; Linux drivers/pci/pci.c, drivers/pci/pci-sysfs.c):
 //   reset_method       the ways to reset the function, of device_specific acpi flr af_flr pm bus cxl_bus, in the
-//                      order in which they are tried. Neither it nor `reset` is there where none was found with the function;
-//                      empty where an administrator has disabled them. What is written there restricts them until
-//                      something else is written or the function goes.
+//                      order in which they are tried. Neither it nor `reset` is there where none was found with the
+//                      function; empty where an administrator has disabled them. What is written there restricts
+//                      them until something else is written or the function goes.
 //   reset              "1" takes the device's lock, for which it may wait for ever, and tries them until one does not
 //                      answer ENOTTY. It waits 60 s for a function that does not come back (PCIE_RESET_READY_POLL_MS).
 //   "bus"              resets the bus behind the function's bridge, and only where the function is alone on it. It is
