@@ -19,8 +19,7 @@ bool decides(Next next) {
 // One state on its way to another, and the calls of the ledger and the host by their effects.
 class Change {
  public:
-  Change(const State& from, const Bounds& bounds, const Rules& rules, Moves& moves)
-      : state(from), bounds_(bounds), rules_(rules), moves_(moves) {}
+  Change(const State& from, const Rules& rules, Moves& moves) : state(from), rules_(rules), moves_(moves) {}
 
   Lease& lease(std::uint8_t number) { return state.leases[number - 1U]; }
   Device& device_of(std::uint8_t number) { return state.devices[lease(number).device]; }
@@ -110,7 +109,6 @@ class Change {
   State state;
 
  private:
-  const Bounds& bounds_;
   const Rules& rules_;
   Moves& moves_;
 };
@@ -143,7 +141,7 @@ class Walk {
  private:
   template <class Do>
   void add(std::string what, const Do& act) {
-    Change change(from_, bounds_, rules_, moves_);
+    Change change(from_, rules_, moves_);
     act(change);
     change.forget();
     successors_.push_back({std::move(what), change.state});
