@@ -37,8 +37,9 @@ std::string config(const Function& function) {
   const auto put = [&](std::size_t at, unsigned long value, unsigned size) {
     for (unsigned i = 0; i < size; ++i) bytes[at + i] = static_cast<char>(value >> (8 * i) & 0xff);
   };
-  put(0x00, function.board->vendor, 2);
-  put(0x02, function.device, 2);
+  // A VF has ones there: its PF tells (PCI Express, SR-IOV: Vendor ID and Device ID of VFs).
+  put(0x00, function.physical == nullptr ? function.board->vendor : 0xffff, 2);
+  put(0x02, function.physical == nullptr ? function.device : 0xffff, 2);
   put(0x04, 0x0006, 2);  // memory and bus master on
   put(0x08, function.board->class_code << 8 | 0xa1, 4);
   put(0x0e, function.board->is_bridge() ? 0x01 : 0x00, 1);

@@ -103,10 +103,16 @@ TEST_F(ResetTest, RefusalOfTheKernelIsAFailure) {
 TEST_F(ResetTest, CardThatDoesNotComeBackIsAFailure) {
   host_.write(device_path(kGpu, "config"), "\xde\x10\xb5\x20");
   EXPECT_TRUE(ok(reset_function(host_.host(), kGpu)));
-  host_.write(device_path(kGpu, "config"), "\xff\xff\xff\xff");
+  host_.write(device_path(kGpu, "config"), std::string(256, '\xff'));
   const auto done = reset_function(host_.host(), kGpu);
   ASSERT_TRUE(fails(done, ErrorCode::kFailed, "RESET_FAILED"));
   EXPECT_THAT(done.error().fact, HasSubstr("no longer answers"));
+}
+
+// Every VF reads so: its PF has its vendor and device.
+TEST_F(ResetTest, VfWithoutAVendorOfItsOwnIsNoDeadCard) {
+  host_.write(device_path(kGpu, "config"), "\xff\xff\xff\xff" + std::string(60, '\4'));
+  EXPECT_TRUE(ok(reset_function(host_.host(), kGpu)));
 }
 
 TEST_F(ResetTest, SilenceOfTheKernelEndsTheWait) {
