@@ -113,20 +113,12 @@ std::vector<const Claim*> Inventory::claims_on(const Uuid& mdev) const {
   return claims_on(std::variant<PciAddress, Uuid>(mdev));
 }
 
-std::vector<Holder> Inventory::holders_of(const std::vector<std::string>& nodes) const {
-  std::vector<Holder> found;
-  for (const auto& holder : holders) {
-    if (std::find(nodes.begin(), nodes.end(), holder.node) != nodes.end()) found.push_back(holder);
-  }
-  return found;
-}
-
 std::vector<Holder> Inventory::holders_of(const PciFunction& function) const {
-  return holders_of(device_nodes(function));
+  return vfio::holders_of(holders, device_nodes(function));
 }
 
 std::vector<Holder> Inventory::holders_of(const MdevDevice& device) const {
-  return holders_of(device_nodes(device));
+  return vfio::holders_of(holders, device_nodes(device));
 }
 
 const Silence* Inventory::find_silence(const PciFunction& function, Extent extent) const {

@@ -68,7 +68,6 @@ struct Inventory {
 
  private:
   std::vector<const Claim*> claims_on(const std::variant<PciAddress, Uuid>& device) const;
-  std::vector<Holder> holders_of(const std::vector<std::string>& nodes) const;
 };
 
 // Reads the whole host. Changes nothing. NVML opens every GPU, which is why it is closed again before this returns.

@@ -25,9 +25,9 @@ struct AuditRecord {
   std::string owner;            // "libvirt:web1"
   std::string tenant;
   std::string device;  // keys as device_key() makes them, a blank between two
-  std::string
-      event;  // "lease.begun", "lease.state", "lease.ended", "step.started", "step.done",
-              // "step.undone", "step.late", "device.reset", "quarantine.added", "quarantine.cleared", "ledger.made"
+  // "lease.begun", "lease.state", "lease.ended", "step.started", "step.done", "step.undone", "step.late",
+  // "device.reset", "quarantine.added", "quarantine.cleared", "ledger.made"
+  std::string event;
   std::string detail;
   std::string hash;  // SHA-256 in hexadecimal
 };

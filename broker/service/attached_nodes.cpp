@@ -42,9 +42,7 @@ std::optional<vfio::ProcessIdentity> find_vmm(const vfio::Host& host, const hype
     SLICEBROKER_TRY(const auto nodes, read_nodes(watched.root, attachment));
     SLICEBROKER_TRY(const auto holders, vfio::list_holders(watched.root));
     Pids found;
-    for (const auto& holder : holders) {
-      if (std::find(nodes.begin(), nodes.end(), holder.node) != nodes.end()) found.push_back(holder.pid);
-    }
+    for (const auto& holder : vfio::holders_of(holders, nodes)) found.push_back(holder.pid);
     return found;
   });
   if (!pids || pids->empty()) return std::nullopt;

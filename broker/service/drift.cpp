@@ -88,14 +88,13 @@ std::optional<pid_t> vmm_of(const Lease& lease, const hypervisors::VirtualMachin
   return lease.vmm->pid;
 }
 
-Result<const vfio::Holder*> find_other_holder(const Lease& lease, const Environment& environment,
-                                              const Surroundings& surroundings, pid_t vmm) {
+Result<std::optional<vfio::Holder>> find_other_holder(const Lease& lease, const Environment& environment,
+                                                      const Surroundings& surroundings, pid_t vmm) {
   SLICEBROKER_TRY(const auto nodes, attached_nodes(environment.host, lease.attachment));
-  for (const auto& holder : surroundings.holders) {
-    if (holder.pid == vmm) continue;
-    if (std::find(nodes.begin(), nodes.end(), holder.node) != nodes.end()) return &holder;
+  for (const auto& holder : vfio::holders_of(surroundings.holders, nodes)) {
+    if (holder.pid != vmm) return holder;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 Result<Judgement> judge_attached(const Lease& lease, const Environment& environment, const Surroundings& surroundings,
@@ -110,8 +109,8 @@ Result<Judgement> judge_attached(const Lease& lease, const Environment& environm
                      machine.uuid->to_string() + ", and the lease is " + lease.vm_uuid->to_string() + "'s"};
   }
   if (const auto vmm = vmm_of(lease, machine, environment.host.root)) {
-    SLICEBROKER_TRY(const auto* holder, find_other_holder(lease, environment, surroundings, *vmm));
-    if (holder != nullptr) return Judgement{&kOtherHolder, describe(*holder)};
+    SLICEBROKER_TRY(const auto holder, find_other_holder(lease, environment, surroundings, *vmm));
+    if (holder) return Judgement{&kOtherHolder, describe(*holder)};
   }
   SLICEBROKER_TRY(auto step, lost_step(lease, environment.host));
   if (step) return Judgement{&kHostChanged, *std::move(step)};

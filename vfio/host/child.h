@@ -25,10 +25,10 @@ struct ChildOutcome {
 
 // Runs `work` in a forked child and waits for it until the deadline. The work returns 0 or an errno below 256 and
 // makes only async-signal-safe calls, since other threads may hold locks at the fork. A silent child gets SIGKILL,
-// which takes effect when the kernel lets go of it. The child ends with
-// the thread that called, so that a caller that is killed leaves no late write behind: call from a thread that lives as
-// long as its process. It keeps no file of its caller's open but `kept`: whoever waits for the end of our output, or
-// for a lock that we inherited, need not wait for a silent child.
+// which takes effect when the kernel lets go of it. The child ends with the thread that called, so that a caller that
+// is killed leaves no late write behind: call from a thread that lives as long as its process. It keeps no file of its
+// caller's open but `kept`: whoever waits for the end of our output, or for a lock that we inherited, need not wait for
+// a silent child.
 ChildOutcome run_in_child(const std::function<int()>& work, std::chrono::milliseconds deadline,
                           std::initializer_list<int> kept = {});
 

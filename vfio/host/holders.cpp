@@ -55,6 +55,14 @@ Result<std::vector<Holder>> list_holders(const HostRoot& host) {
   return holders;
 }
 
+std::vector<Holder> holders_of(const std::vector<Holder>& holders, const std::vector<std::string>& nodes) {
+  std::vector<Holder> found;
+  for (const auto& holder : holders) {
+    if (std::find(nodes.begin(), nodes.end(), holder.node) != nodes.end()) found.push_back(holder);
+  }
+  return found;
+}
+
 std::string describe(const Holder& holder) {
   const std::string unit = holder.unit.empty() ? "" : ", " + holder.unit;
   return "pid " + std::to_string(holder.pid) + " (" + holder.command + unit + ") has " + holder.node + " open";

@@ -31,6 +31,9 @@ std::string describe(const Holder& holder);
 // over. Reads only.
 Result<std::vector<Holder>> list_holders(const HostRoot& host);
 
+// Those that have one of the nodes open.
+std::vector<Holder> holders_of(const std::vector<Holder>& holders, const std::vector<std::string>& nodes);
+
 // A process as a fact that outlives it: pids are reused, (pid, start time) is not within one boot.
 struct ProcessIdentity {
   pid_t pid = 0;

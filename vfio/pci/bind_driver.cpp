@@ -90,8 +90,7 @@ Result<void> check_no_holder(const HostRoot& host, const std::vector<std::string
   error.reason = "HELD_BY_PROCESS";
   error.tried = "take away";
   error.subject = subject;
-  for (const auto& holder : holders) {
-    if (std::find(nodes.begin(), nodes.end(), holder.node) == nodes.end()) continue;
+  for (const auto& holder : holders_of(holders, nodes)) {
     if (!error.fact.empty()) error.fact += ", ";
     error.fact += describe(holder);
   }
