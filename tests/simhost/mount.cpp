@@ -3,6 +3,7 @@
 
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -13,6 +14,17 @@
 #include <cstring>
 
 namespace slicebroker::simhost {
+namespace {
+
+// Who else unmounts takes the mount from the table first and ends the connection then; libfuse, which looks only at the
+// connection, would complain in between. For a second at most: a copy in another mount namespace keeps it alive.
+void wait_for_end_of_connection(int device) {
+  constexpr int kMilliseconds = 1000;
+  pollfd connection{device, 0, 0};  // POLLERR is always told
+  ::poll(&connection, 1, kMilliseconds);
+}
+
+}  // namespace
 
 Mount::Mount(Host& host, std::string mount_point) : host_(host), mount_point_(std::move(mount_point)), files_(host) {}
 
@@ -54,8 +66,10 @@ Mount::~Mount() {
     host_.set_front(nullptr, mount_point_);
     workers_->drain();  // an answer that comes after the unmounting is lost: who waited would see ECONNABORTED
     // MNT_FORCE ends the connection although files are open.
-    ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW);
+    const bool is_unmounted =
+        ::umount2(mount_point_.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno == EINVAL;
     workers_->stop();  // it is still theirs while they end
+    if (is_unmounted) wait_for_end_of_connection(fuse_session_fd(session_));
     // Frees what belongs to the mount; for those who are not root fusermount3 unmounts now.
     fuse_session_unmount(session_);
   }
