@@ -35,9 +35,6 @@ std::invoke_result_t<Call> within(milliseconds limit, std::string tried, const s
 
 }  // namespace
 
-Bounded::Bounded(std::shared_ptr<Hypervisor> adapter, std::string subject)
-    : Bounded(std::move(adapter), std::move(subject), Limits{}) {}
-
 Bounded::Bounded(std::shared_ptr<Hypervisor> adapter, std::string subject, Limits limits)
     : adapter_(std::move(adapter)), subject_(std::move(subject)), limits_(limits) {}
 

@@ -15,12 +15,11 @@ namespace slicebroker::hypervisors {
 class Bounded : public Hypervisor {
  public:
   struct Limits {
-    std::chrono::milliseconds query{40'000};    // libvirt's own come first: 20 s without keepalive, 30 s for a job
-    std::chrono::milliseconds attach{300'000};  // pins the guest's memory: minutes with a terabyte
+    std::chrono::milliseconds query{40'000};  // libvirt's own come first: 20 s without keepalive, 30 s for a job
+    std::chrono::milliseconds attach{kAttachDeadline};
   };
 
   // `subject` is the VM, for errors.
-  Bounded(std::shared_ptr<Hypervisor> adapter, std::string subject);
   Bounded(std::shared_ptr<Hypervisor> adapter, std::string subject, Limits limits);
 
   HypervisorKind kind() const override { return adapter_->kind(); }

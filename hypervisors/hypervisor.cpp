@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hypervisors/hypervisor.h"
 
+#include <algorithm>
 #include <array>
 
 #include "hypervisors/bounded.h"
@@ -78,13 +79,21 @@ std::string VmReference::to_string() const {
   return std::string(scheme(kind)) + ":" + target;
 }
 
-std::unique_ptr<Hypervisor> make_hypervisor(const VmReference& vm, const std::string& libvirt_uri) {
-  switch (vm.kind) {
-    case HypervisorKind::kCloudHypervisor: return std::make_unique<cloud_hypervisor::CloudHypervisor>(vm.target);
-    case HypervisorKind::kLibvirt: break;
+std::unique_ptr<Hypervisor> make_hypervisor(const VmReference& vm, const std::string& libvirt_uri,
+                                            std::chrono::milliseconds deadline) {
+  if (vm.kind == HypervisorKind::kCloudHypervisor) {
+    cloud_hypervisor::CloudHypervisor::Timing timing;
+    timing.query = std::min(timing.query, deadline);
+    timing.attach = deadline;
+    return std::make_unique<cloud_hypervisor::CloudHypervisor>(vm.target, timing);
   }
-  return std::make_unique<Bounded>(std::make_shared<libvirt::LibvirtHypervisor>(vm.target, libvirt_uri),
-                                   vm.to_string());
+  Bounded::Limits limits;
+  // libvirt waits 30 s for what else is done to the domain (QEMU_JOB_WAIT_TIME): whoever gives up earlier may take the
+  // device back and still see it attached.
+  limits.attach = std::max(limits.query, deadline);
+  limits.query = std::min(limits.query, deadline);
+  return std::make_unique<Bounded>(std::make_shared<libvirt::LibvirtHypervisor>(vm.target, libvirt_uri), vm.to_string(),
+                                   limits);
 }
 
 }  // namespace slicebroker::hypervisors

@@ -92,7 +92,12 @@ class Hypervisor {
   Hypervisor() = default;
 };
 
-// Makes the adapter for a VM. Nothing is contacted before the first call. `libvirt_uri` is used for libvirt only.
-std::unique_ptr<Hypervisor> make_hypervisor(const VmReference& vm, const std::string& libvirt_uri);
+// To attach a device pins the guest's memory: minutes with a terabyte.
+inline constexpr std::chrono::milliseconds kAttachDeadline{300'000};
+
+// Makes the adapter for a VM. Nothing is contacted before the first call. `libvirt_uri` is used for libvirt only. Silent
+// is who has not attached after `deadline` (libvirt: 40 s at least); questions are given no longer, and usually less.
+std::unique_ptr<Hypervisor> make_hypervisor(const VmReference& vm, const std::string& libvirt_uri,
+                                            std::chrono::milliseconds deadline = kAttachDeadline);
 
 }  // namespace slicebroker::hypervisors

@@ -50,6 +50,12 @@ Session::Session(CLI::App& app) {
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str()
       ->type_name("SECONDS");
+  app.add_option("--hypervisor-deadline", hypervisor_deadline_seconds_,
+                 "how long a hypervisor may take to attach a device, for which it pins the guest's memory")
+      ->envname("SLICEBROKER_HYPERVISOR_DEADLINE")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str()
+      ->type_name("SECONDS");
   app.add_option("-o,--output", output_, "table or json")
       ->envname("SLICEBROKER_OUTPUT")
       ->check(CLI::IsMember({"table", "json"}))
@@ -84,8 +90,8 @@ Result<Broker> Session::make_broker(std::chrono::milliseconds detach_deadline, s
   Environment environment{
       .host = std::move(host),
       .state_directory = state_,
-      .connect =
-          [uri = libvirt_uri_](const hypervisors::VmReference& vm) { return hypervisors::make_hypervisor(vm, uri); },
+      .connect = [uri = libvirt_uri_, deadline = seconds_to_milliseconds(hypervisor_deadline_seconds_)](
+                     const hypervisors::VmReference& vm) { return hypervisors::make_hypervisor(vm, uri, deadline); },
       .listener = {},
       .detach_deadline = detach_deadline,
       .policy = std::move(in_force),

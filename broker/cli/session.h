@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -64,6 +65,7 @@ class Session {
   std::string libvirt_uri_ = "qemu:///system";
   std::string output_ = "table";
   double deadline_seconds_ = 20;
+  double hypervisor_deadline_seconds_ = std::chrono::duration<double>(hypervisors::kAttachDeadline).count();
   bool verbose_ = false;
   int status_ = 0;
 };

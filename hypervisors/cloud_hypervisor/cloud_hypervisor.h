@@ -14,10 +14,10 @@ namespace slicebroker::hypervisors::cloud_hypervisor {
 class CloudHypervisor : public Hypervisor {
  public:
   struct Timing {
-    std::chrono::milliseconds query{10'000};      // vmm.ping, vm.info, vm.remove-device
-    std::chrono::milliseconds attach{300'000};    // vm.add-device pins the guest's memory: minutes with a terabyte
-    std::chrono::milliseconds look{200};          // between two looks at vm.info
-    std::chrono::milliseconds ask_again{10'000};  // a guest that was still booting has missed the first request
+    std::chrono::milliseconds query{10'000};            // vmm.ping, vm.info, vm.remove-device
+    std::chrono::milliseconds attach{kAttachDeadline};  // vm.add-device
+    std::chrono::milliseconds look{200};                // between two looks at vm.info
+    std::chrono::milliseconds ask_again{10'000};        // a guest that was still booting has missed the first request
   };
 
   explicit CloudHypervisor(std::string socket);

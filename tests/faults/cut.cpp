@@ -10,10 +10,16 @@
 namespace slicebroker::faults {
 namespace {
 
-constexpr std::array kWayNames = {
-    std::pair(Way::kFail, "fail"), std::pair(Way::kFailAfter, "fail-after"),   std::pair(Way::kFailOn, "fail-on"),
-    std::pair(Way::kHang, "hang"), std::pair(Way::kKillBefore, "kill-before"), std::pair(Way::kKillAfter, "kill-after"),
-    std::pair(Way::kTear, "tear")};
+constexpr std::array kWayNames = {std::pair(Way::kFail, "fail"),
+                                  std::pair(Way::kFailAfter, "fail-after"),
+                                  std::pair(Way::kFailOn, "fail-on"),
+                                  std::pair(Way::kHang, "hang"),
+                                  std::pair(Way::kSilent, "silent"),
+                                  std::pair(Way::kSilentAfter, "silent-after"),
+                                  std::pair(Way::kLate, "late"),
+                                  std::pair(Way::kKillBefore, "kill-before"),
+                                  std::pair(Way::kKillAfter, "kill-after"),
+                                  std::pair(Way::kTear, "tear")};
 
 // What can happen to operations of a kind whose subject begins so.
 struct Fits {
@@ -30,25 +36,22 @@ struct Fits {
 const std::vector<Fits>& table() {
   using enum Way;
   static const std::vector<Fits> lines = {
-      // A call that hangs here is a daemon that answers nobody. What libvirt makes of that, and the deadlines of
-      // minutes
-      // that Cloud Hypervisor is given, are the adapters' own tests' (tests/unit/hypervisors).
-      {Side::kHost, "write", "vmm/", {EIO, EPIPE, ETIMEDOUT}, {EPIPE, ETIMEDOUT}, {}, {kKillBefore, kKillAfter}},
       {Side::kHost,
        "write",
-       "",
-       {EIO, EBUSY, EINVAL, ENODEV, ENOSPC, EACCES},
-       {EIO},
+       "vmm/",
+       {EIO, EPIPE, ETIMEDOUT},
+       {EPIPE, ETIMEDOUT},
        {},
-       {kHang, kKillBefore, kKillAfter}},
+       {kSilent, kSilentAfter, kLate, kKillBefore, kKillAfter}},
+      {Side::kHost, "write", "", {EIO, EBUSY, EINVAL, ENODEV, ENOSPC, EACCES}, {EIO}, {}, {kKillBefore, kKillAfter}},
       // What the kernel tells of processes and of itself is in memory, under no lock that a device could hold.
       {Side::kHost, "read", "proc", {EIO, EACCES}, {}, {}, {kKillBefore}},
       {Side::kHost, "list", "proc", {EACCES, EMFILE}, {}, {}, {kKillBefore}},
-      {Side::kHost, "read", "", {EIO, ENODEV, EACCES}, {}, {}, {kHang, kKillBefore}},
+      {Side::kHost, "read", "", {EIO, ENODEV, EACCES}, {}, {}, {kKillBefore}},
       {Side::kHost, "open", "", {EIO, EBUSY, EACCES}, {}, {}, {kKillBefore, kKillAfter}},
       // ENOENT would be no failure but an answer: no driver, no such device.
-      {Side::kHost, "list", "", {EIO, EACCES, EMFILE}, {}, {}, {kHang, kKillBefore}},
-      {Side::kHost, "link", "", {EIO, EACCES}, {}, {}, {kHang, kKillBefore}},
+      {Side::kHost, "list", "", {EIO, EACCES, EMFILE}, {}, {}, {kKillBefore}},
+      {Side::kHost, "link", "", {EIO, EACCES}, {}, {}, {kKillBefore}},
       {Side::kLedger, "open", "", {EACCES, EMFILE, ENOSPC, EROFS}, {}, {}, {kKillBefore, kKillAfter}},
       {Side::kLedger, "read", "", {EIO}, {}, {}, {kKillBefore}},
       {Side::kLedger, "write", "", {EIO, ENOSPC}, {}, {EIO, ENOSPC}, {kKillBefore, kKillAfter, kTear}},
@@ -104,11 +107,6 @@ std::optional<Cut> parse_cut(std::string_view text) {
 
 std::vector<Cut> list_cuts(Side side, const std::vector<std::string>& operations) {
   std::vector<Cut> cuts;
-  std::size_t in_sysfs = 0;
-  // What a VMM looks at itself, up to its opening of the device, and what may be that in another play: it has minutes.
-  constexpr int kMayBeShifted = 4;
-  bool of_vmm = false;
-  int after_vmm = 0;
   for (const auto& operation : operations) {
     std::istringstream words(operation);
     std::size_t number = 0;
@@ -119,13 +117,16 @@ std::vector<Cut> list_cuts(Side side, const std::vector<std::string>& operations
     for (const int os_errno : fits->errnos) cuts.push_back({side, number, Way::kFail, os_errno});
     for (const int os_errno : fits->errnos_after) cuts.push_back({side, number, Way::kFailAfter, os_errno});
     for (const int os_errno : fits->errnos_on) cuts.push_back({side, number, Way::kFailOn, os_errno});
-    if (subject.starts_with(kHanging)) ++in_sysfs;
-    for (const auto way : fits->others) {
-      const bool hangs = way == Way::kHang;
-      if (!hangs || (!of_vmm && after_vmm == 0)) cuts.push_back({side, hangs ? in_sysfs : number, way, 0});
-    }
-    after_vmm = of_vmm ? kMayBeShifted : std::max(0, after_vmm - 1);
-    of_vmm = subject == "vmm/ch/vm.add-device" || (of_vmm && kind != "open");
+    for (const auto way : fits->others) cuts.push_back({side, number, way, 0});
+  }
+  return cuts;
+}
+
+std::vector<Cut> list_hangs(const std::vector<std::string>& operations_of_broker) {
+  std::vector<Cut> cuts;
+  for (const auto& operation : operations_of_broker) {
+    if (operation.find(" " + std::string(kHanging)) == std::string::npos) continue;
+    cuts.push_back({Side::kHost, cuts.size() + 1, Way::kHang, 0});
   }
   return cuts;
 }

@@ -15,10 +15,12 @@ enum class Side {
   kLedger,  // what is done to the ledger's files: ledger_fault.c
 };
 
-enum class Way { kFail, kFailAfter, kFailOn, kHang, kKillBefore, kKillAfter, kTear };
+enum class Way { kFail, kFailAfter, kFailOn, kHang, kSilent, kSilentAfter, kLate, kKillBefore, kKillAfter, kTear };
 
-// Only below it is anything made to hang, and there these are numbered by themselves: /proc differs from play to play.
+// Only what the broker does below it is made to hang, and is numbered by itself: what it finds in /proc, and when a VMM
+// looks at its device, differs from play to play.
 inline constexpr std::string_view kHanging = "sys/";
+inline constexpr std::string_view kBroker = "slicebroker";
 
 struct Cut {
   Side side = Side::kHost;
@@ -26,6 +28,7 @@ struct Cut {
   Way way = Way::kFail;
   int os_errno = 0;  // kFail, kFailAfter, kFailOn
 
+  bool hypervisor_is_silent() const { return way == Way::kSilent || way == Way::kSilentAfter || way == Way::kLate; }
   bool kills() const { return way == Way::kKillBefore || way == Way::kKillAfter || way == Way::kTear; }
   bool operator==(const Cut&) const = default;
 };
@@ -37,5 +40,8 @@ std::optional<Cut> parse_cut(std::string_view text);
 
 // Every cut of operations that are named as they were counted: "17 read sys/bus/pci/...", "3 write wal".
 std::vector<Cut> list_cuts(Side side, const std::vector<std::string>& operations);
+
+// Every way in which one of the broker's own operations on the host never returns.
+std::vector<Cut> list_hangs(const std::vector<std::string>& operations_of_broker);
 
 }  // namespace slicebroker::faults

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <new>
 #include <optional>
 #include <random>
@@ -73,6 +74,7 @@ void play_in_processes(const Play& play, const std::vector<Cut>& cuts, std::size
 std::vector<Cut> choose(const Arguments& arguments, const Counted& counted) {
   if (arguments.only) return {*arguments.only};
   auto cuts = list_cuts(Side::kHost, counted.host);
+  std::ranges::copy(list_hangs(counted.of_broker), std::back_inserter(cuts));
   const auto ledger = list_cuts(Side::kLedger, counted.ledger);
   // A ledger has few operations, and each is worth as much as all that the host is asked: they have half of the sample.
   const std::size_t wanted = std::min(arguments.cuts, cuts.size() + ledger.size());

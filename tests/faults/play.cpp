@@ -24,9 +24,10 @@ using scenarios::Answer;
 using scenarios::Entry;
 using scenarios::fail;
 
-constexpr std::chrono::seconds kLongest{20};   // for one command, on a busy machine
+constexpr std::chrono::seconds kLongest{90};   // for one command, on a busy machine, with libvirt silent
 constexpr std::chrono::seconds kToSettle{10};  // for a write that was left behind to end after it was let go
 constexpr const char* kShortDeadline = "0.3";  // seconds that the kernel is given where it hangs
+constexpr const char* kShortHypervisorDeadline = "1";
 constexpr int kKilled = 128 + 9;
 
 bool has(const Answer& answer, std::string_view text) {
@@ -113,18 +114,27 @@ std::string ledger_fault_of(const Cut& cut) {
     case Way::kKillAfter: return "kill-after:" + number;
     case Way::kTear: return "tear:" + number;
     case Way::kFailAfter:
-    case Way::kHang: break;
+    case Way::kHang:
+    case Way::kSilent:
+    case Way::kSilentAfter:
+    case Way::kLate: break;
   }
   fail("the ledger knows no such cut: " + to_string(cut));
 }
 
 std::string host_fault_of(const Cut& cut) {
   const auto after = " after=" + std::to_string(cut.number - 1);
-  const auto failure = [&] { return std::string("fail any * ") + strerrorname_np(cut.os_errno) + after + " times=1"; };
+  const auto failure = [&](int os_errno) {
+    return std::string("fail any * ") + strerrorname_np(os_errno) + after + " times=1";
+  };
   switch (cut.way) {
-    case Way::kFail: return failure();
-    case Way::kFailAfter: return failure() + " when=after";
-    case Way::kHang: return "hang any " + std::string(kHanging) + "*" + after + " times=1";
+    case Way::kFail: return failure(cut.os_errno);
+    case Way::kFailAfter: return failure(cut.os_errno) + " when=after";
+    case Way::kHang: return "hang any " + std::string(kHanging) + "*" + after + " times=1 of=" + std::string(kBroker);
+    // tests/vmm/README.md has what these two are to hypervisors.
+    case Way::kSilent: return failure(ETIME);
+    case Way::kSilentAfter: return failure(ETIME) + " when=after";
+    case Way::kLate: return failure(EINPROGRESS);
     case Way::kKillBefore: return "kill any *" + after + " when=before who=program";
     case Way::kKillAfter: return "kill any *" + after + " when=after who=program";
     case Way::kFailOn:
@@ -144,7 +154,7 @@ class Performance {
     control("count");
     perform(play_.cut, Words::kIgnored);
     stage_.check_same();
-    return {stage_.host().operations(), counting.operations()};
+    return {stage_.host().operations(), stage_.host().operations(kBroker), counting.operations()};
   }
 
   void strike(const Cut& cut) {
@@ -184,8 +194,10 @@ class Performance {
     }
     may_be_killed_ = cut.kills();
     if (cut.way == Way::kHang) ::setenv("SLICEBROKER_DEADLINE", kShortDeadline, 1);
+    if (cut.hypervisor_is_silent()) ::setenv("SLICEBROKER_HYPERVISOR_DEADLINE", kShortHypervisorDeadline, 1);
     perform(play_.cut, Words::kHeldTo);
     ::unsetenv("SLICEBROKER_DEADLINE");
+    ::unsetenv("SLICEBROKER_HYPERVISOR_DEADLINE");
     may_be_killed_ = false;
   }
 

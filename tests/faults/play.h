@@ -25,7 +25,7 @@ Play read_play(const std::filesystem::path& binaries, const std::filesystem::pat
 
 // The operations of an uncut play.
 struct Counted {
-  std::vector<std::string> host, ledger;
+  std::vector<std::string> host, of_broker, ledger;  // of_broker: those of host that no VMM made
 };
 Counted count(const Play& play);
 

@@ -117,7 +117,7 @@ void Host::add_control_files() {
   };
   tree_.add_file(".simhost/define", std::move(define));
   tree_.add_file(".simhost/error", File{.show = [this]() -> Text { return error_.empty() ? "" : error_ + "\n"; }});
-  tree_.add_file(".simhost/operations", File{.show = [this]() -> Text { return lines_of(operations_.log()); }});
+  tree_.add_file(".simhost/operations", File{.show = [this]() -> Text { return lines_of(operations_.log({})); }});
   tree_.add_file(".simhost/unmodelled", File{.show = [this]() -> Text { return lines_of(unmodelled_); }});
 }
 

@@ -59,6 +59,8 @@ bool set_option(Fault& fault, const std::string& word) {
     fault.after = *count;
   } else if (key == "times" && count && *count > 0) {
     fault.times = *count;
+  } else if (key == "of" && !value.empty()) {
+    fault.program = value;
   } else if ((fault.effect == Fault::Effect::kKill || fault.effect == Fault::Effect::kFail) && key == "when" &&
              (value == "before" || value == "after")) {
     fault.moment = value == "before" ? Fault::Moment::kBefore : Fault::Moment::kAfter;
@@ -141,11 +143,20 @@ void Operations::restart_count() {
   for (auto& fault : faults_) fault.seen = 0;
 }
 
-std::vector<Fault> Operations::begin(OperationKind kind, const std::string& path) {
-  log_.push_back(std::to_string(log_.size() + 1) + " " + std::string(name(kind)) + " " + path);
+std::vector<std::string> Operations::log(std::string_view program) const {
+  std::vector<std::string> lines;
+  for (const auto& entry : log_) {
+    if (program.empty() || entry.program == program) lines.push_back(entry.text);
+  }
+  return lines;
+}
+
+std::vector<Fault> Operations::begin(OperationKind kind, const std::string& path, const std::string& program) {
+  log_.push_back({std::to_string(log_.size() + 1) + " " + std::string(name(kind)) + " " + path, program});
   std::vector<Fault> hits;
   for (auto& fault : faults_) {
     if (fault.kind && *fault.kind != kind) continue;
+    if (!fault.program.empty() && fault.program != program) continue;
     if (::fnmatch(fault.glob.c_str(), path.c_str(), 0) != 0) continue;
     const auto index = fault.seen++;
     if (index >= fault.after && index - fault.after < fault.times) hits.push_back(fault);

@@ -32,6 +32,7 @@ struct Fault {
   Effect effect = Effect::kFail;
   std::optional<OperationKind> kind;  // none: any
   std::string glob;                   // of the path below the root; '*' matches '/' too
+  std::string program;                // name of the executable that asks; empty: any
   std::uint64_t after = 0;            // this many matching operations pass first
   std::uint64_t times = std::numeric_limits<std::uint64_t>::max();
   int os_errno = 0;                    // kFail
@@ -55,14 +56,20 @@ class Operations {
   // The next operation is number 1, and faults count from it.
   void restart_count();
 
-  // Numbers an operation; returns the faults that hit it, in the order in which they were set.
-  std::vector<Fault> begin(OperationKind kind, const std::string& path);
+  // Numbers an operation that `program` asks for; returns the faults that hit it, in the order in which they were set.
+  std::vector<Fault> begin(OperationKind kind, const std::string& path, const std::string& program);
 
-  const std::vector<std::string>& log() const { return log_; }
+  // Of all programs, or of one.
+  std::vector<std::string> log(std::string_view program) const;
 
  private:
+  struct Entry {
+    std::string text;
+    std::string program;
+  };
+
   std::vector<Fault> faults_;
-  std::vector<std::string> log_;
+  std::vector<Entry> log_;
 };
 
 }  // namespace slicebroker::simhost

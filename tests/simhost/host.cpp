@@ -142,7 +142,7 @@ Host::Strike Host::strike(const Fault& fault, Caller& caller, int& result) {
 int Host::perform(OperationKind kind, const std::string& path, Caller& caller, const std::function<int()>& effect) {
   std::optional<Kin> kill_after;
   int fail_after = 0;
-  for (const auto& fault : operations_.begin(kind, path)) {
+  for (const auto& fault : operations_.begin(kind, path, program_of(caller.pid()))) {
     int result = 0;
     const auto strike_result = strike(fault, caller, result);
     if (strike_result == Strike::kEnd) return result;

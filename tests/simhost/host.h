@@ -67,7 +67,7 @@ class Host {
   tl::expected<void, std::string> command(std::string_view line);
   void add_unmodelled(std::string what) { unmodelled_.push_back(std::move(what)); }
   const std::vector<std::string>& unmodelled() const { return unmodelled_; }
-  const std::vector<std::string>& operations() const { return operations_.log(); }
+  std::vector<std::string> operations(std::string_view program) const { return operations_.log(program); }
   std::string snapshot() const;
 
   // Without a session: whatever waits gives up, and whoever comes later does not wait. Returns when nobody waits.

@@ -65,6 +65,11 @@ tl::expected<std::string, int> read_real(pid_t pid, const std::string& file) {
   }
 }
 
+std::string program_of(pid_t pid) {
+  const auto executable = link_target(directory_of(pid) + "/exe");
+  return executable.substr(executable.rfind('/') + 1);
+}
+
 std::map<std::string, std::string> open_nodes(pid_t pid, const std::string& mount_point) {
   std::map<std::string, std::string> nodes;
   const auto directory = directory_of(pid) + "/fd/";

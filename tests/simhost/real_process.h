@@ -18,6 +18,9 @@ namespace slicebroker::simhost {
 // The process that a thread belongs to; 0 where there is none any more.
 pid_t process_of(pid_t thread);
 
+// The name of its executable; empty where it has ended.
+std::string program_of(pid_t pid);
+
 // A file of its /proc directory, or an errno: ESRCH where the process is gone.
 tl::expected<std::string, int> read_real(pid_t pid, const std::string& file);
 

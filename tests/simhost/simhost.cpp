@@ -92,9 +92,9 @@ std::string SimHost::snapshot() const {
   return impl_->host->snapshot();
 }
 
-std::vector<std::string> SimHost::operations() const {
+std::vector<std::string> SimHost::operations(std::string_view program) const {
   const Host::Session session(*impl_->host);
-  return impl_->host->operations();
+  return impl_->host->operations(program);
 }
 
 }  // namespace slicebroker::simhost

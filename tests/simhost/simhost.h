@@ -33,8 +33,9 @@ class SimHost {
   // processes): two snapshots are equal when the host is in the same state.
   std::string snapshot() const;
 
-  // Operations so far, by which faults are placed: "17 write sys/bus/pci/drivers_probe".
-  std::vector<std::string> operations() const;
+  // Operations so far, by which faults are placed: "17 write sys/bus/pci/drivers_probe". Of every program, or of the
+  // one whose executable is called so.
+  std::vector<std::string> operations(std::string_view program = {}) const;
 
  private:
   class Impl;

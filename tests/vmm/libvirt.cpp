@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -15,6 +17,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -72,6 +75,26 @@ std::optional<std::string> read_file(const std::string& path) {
   return text;
 }
 
+// By a child, when this process has ended. It keeps stdout: whoever reads that to its end sees what comes of it.
+void write_when_client_has_gone(const std::string& path, const std::string& text) {
+  constexpr int kKept = 3;
+  const int client = static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0));
+  if (::fork() != 0) {
+    ::close(client);
+    return;
+  }
+  ::dup2(client, kKept);
+  ::close_range(kKept + 1, std::numeric_limits<unsigned>::max(), 0);
+  pollfd gone{kKept, POLLIN, 0};
+  ::poll(&gone, 1, -1);
+  write_file(path, text);
+  ::_exit(0);
+}
+
+[[noreturn]] void never_return() {
+  for (;;) ::pause();
+}
+
 int report_errno(virConnect* connection, int os_errno) {
   switch (os_errno) {
     case EPIPE:
@@ -87,9 +110,15 @@ int report_errno(virConnect* connection, int os_errno) {
 // One call of a process at a time: the answer is the process's.
 std::optional<std::string> call(virConnect* connection, const char* function, const std::string& text) {
   static auto& one_call = *new std::mutex;
-  const std::lock_guard lock(one_call);
+  std::unique_lock lock(one_call);
   int result = connection != nullptr && connection->broken ? ECONNRESET : 0;
-  if (result == 0) result = write_file(host_file(std::string("vmm/libvirt/") + function), text);
+  const auto file = host_file(std::string("vmm/libvirt/") + function);
+  if (result == 0) result = write_file(file, text);
+  if (result == EINPROGRESS) write_when_client_has_gone(file, text);
+  if (result == EINPROGRESS || result == ETIME) {
+    lock.unlock();
+    never_return();
+  }
   if (result != 0 && connection == nullptr) {
     report(VIR_ERR_SYSTEM_ERROR,
            std::string("Failed to connect socket to '/var/run/libvirt/libvirt-sock': ") + std::strerror(result));

@@ -40,11 +40,11 @@ TEST(ParseFault, SaysWhatIsWrong) {
     const char* line;
     const char* error;
   };
-  for (const auto& c :
-       {Case{"fail write", "KIND and GLOB"}, Case{"fail stat * EIO", "'stat'"}, Case{"fail read * EWRONG", "'EWRONG'"},
-        Case{"fail read *", "no such errno: ''"}, Case{"slow read * fast", "'fast'"},
-        Case{"hang read * soon", "'soon'"}, Case{"hang read * when=after", "when=after"},
-        Case{"do read * clear", "no ' : COMMAND'"}, Case{"kill read * times=0", "times=0"}}) {
+  for (const auto& c : {Case{"fail write", "KIND and GLOB"}, Case{"fail stat * EIO", "'stat'"},
+                        Case{"fail read * EWRONG", "'EWRONG'"}, Case{"fail read *", "no such errno: ''"},
+                        Case{"slow read * fast", "'fast'"}, Case{"hang read * soon", "'soon'"},
+                        Case{"hang read * of=", "of="}, Case{"hang read * when=after", "when=after"},
+                        Case{"do read * clear", "no ' : COMMAND'"}, Case{"kill read * times=0", "times=0"}}) {
     const auto fault = parse_fault(c.line);
     ASSERT_FALSE(fault) << c.line;
     EXPECT_THAT(fault.error(), HasSubstr(c.error)) << c.line;
@@ -53,21 +53,30 @@ TEST(ParseFault, SaysWhatIsWrong) {
 
 TEST(Operations, CountsFromOneAndHitsByIndex) {
   Operations operations;
-  operations.begin(OperationKind::kRead, "sys/before");
+  operations.begin(OperationKind::kRead, "sys/before", "sh");
   operations.restart_count();
   operations.add(*parse_fault("fail any * EIO after=1 times=1"));
-  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/a").empty());
-  EXPECT_EQ(operations.begin(OperationKind::kWrite, "sys/b").size(), 1u);
-  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/c").empty());
-  EXPECT_THAT(operations.log(), testing::ElementsAre("1 read sys/a", "2 write sys/b", "3 read sys/c"));
+  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/a", "sh").empty());
+  EXPECT_EQ(operations.begin(OperationKind::kWrite, "sys/b", "sh").size(), 1u);
+  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/c", "sh").empty());
+  EXPECT_THAT(operations.log({}), testing::ElementsAre("1 read sys/a", "2 write sys/b", "3 read sys/c"));
+}
+
+TEST(Operations, AreOfAProgram) {
+  Operations operations;
+  operations.add(*parse_fault("hang any sys/* of=broker after=1"));
+  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/a", "broker").empty());
+  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/b", "vmm").empty());
+  EXPECT_EQ(operations.begin(OperationKind::kRead, "sys/c", "broker").size(), 1u);
+  EXPECT_THAT(operations.log("broker"), testing::ElementsAre("1 read sys/a", "3 read sys/c"));
 }
 
 TEST(Operations, MatchesKindAndPath) {
   Operations operations;
   operations.add(*parse_fault("fail write sys/*/probe EIO"));
-  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/bus/pci/probe").empty());
-  EXPECT_TRUE(operations.begin(OperationKind::kWrite, "sys/bus/pci/probed").empty());
-  EXPECT_EQ(operations.begin(OperationKind::kWrite, "sys/bus/pci/probe").size(), 1u);
+  EXPECT_TRUE(operations.begin(OperationKind::kRead, "sys/bus/pci/probe", "sh").empty());
+  EXPECT_TRUE(operations.begin(OperationKind::kWrite, "sys/bus/pci/probed", "sh").empty());
+  EXPECT_EQ(operations.begin(OperationKind::kWrite, "sys/bus/pci/probe", "sh").size(), 1u);
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ TEST(BoundedTest, QemuThatNeverAnswersKeepsNoCaller) {
 }
 
 TEST(BoundedTest, AnswersPass) {
-  Bounded vmm(std::make_shared<SlowHypervisor>(), "libvirt:web1");
+  Bounded vmm(std::make_shared<SlowHypervisor>(), "libvirt:web1", {});
   EXPECT_EQ(vmm.version().value(), (Version{11, 3, 0}));
   EXPECT_EQ(vmm.find_vm().value().name, "web1");
   EXPECT_EQ(vmm.attach({}).value().guest_address, "0000:05:00.0");

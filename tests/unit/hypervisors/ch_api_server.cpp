@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -200,20 +201,28 @@ bool ChApiServer::answer(int connection, const Request& request) {
     if (instead->shut_down) end();
     return false;
   }
-  const int failed = number_operation(connection, request);
-  if (failed == EINTR || failed == EPIPE || failed == ECONNRESET) return false;
-  const auto made = failed == 0 ? reply(request) : failure(500, {"Error from API", os_text(failed)});
+  const auto [failed, happens] = number_operation(connection, request);
+  const bool late = failed == EINPROGRESS;
+  if (late) wait_readable(connection);  // until the client hangs up
+  auto made = happens || late ? reply(request) : Reply{};
+  if (failed == ETIME) wait_readable(connection);
+  constexpr std::array kHangsUp = {EINTR, EPIPE, ECONNRESET, ETIME, EINPROGRESS};
+  if (std::ranges::find(kHangsUp, failed) != kHangsUp.end()) return false;
+  if (failed != 0) made = failure(500, {"Error from API", os_text(failed)});
   const bool sent = send_all(connection, http_text(made.status, made.body));
   if (request.endpoint == "vmm.shutdown") end();
   return sent;
 }
 
-// A simulated host counts requests as operations of the client, and may fail them.
-int ChApiServer::number_operation(int connection, const Request& request) const {
+// A simulated host counts requests as operations of the client, and may fail them before they happen or after.
+ChApiServer::Fate ChApiServer::number_operation(int connection, const Request& request) const {
   const UniqueFd file(::open((options_.host_root + "/vmm/ch/" + request.endpoint).c_str(), O_WRONLY | O_CLOEXEC));
-  if (!file.valid()) return 0;
-  const auto client = std::to_string(peer_of(connection));
-  return ::write(file.get(), client.data(), client.size()) < 0 ? errno : 0;
+  if (!file.valid()) return {};
+  const auto who = std::to_string(peer_of(connection)) + "\n" + std::to_string(::getpid());
+  const int failed = ::write(file.get(), who.data(), who.size()) < 0 ? errno : 0;
+  const UniqueFd answer(::open((options_.host_root + "/.simhost/answer").c_str(), O_RDONLY | O_CLOEXEC));
+  char first = 0;
+  return {failed, answer.valid() && ::read(answer.get(), &first, 1) == 1};
 }
 
 void ChApiServer::end() {

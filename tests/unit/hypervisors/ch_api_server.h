@@ -84,6 +84,11 @@ class ChApiServer {
     std::string body;
   };
 
+  struct Fate {
+    int os_errno = 0;     // what the client gets to see is this failure
+    bool happens = true;  // whether the request has its effect
+  };
+
   void serve();
   void serve_connection(int connection);
   bool wait_readable(int fd) const;
@@ -98,7 +103,7 @@ class ChApiServer {
   Reply failure(int status, const std::vector<std::string>& chain) const;
   std::optional<std::vector<std::string>> open_group(Device& device) const;
   void record(const Request& request);
-  int number_operation(int connection, const Request& request) const;
+  Fate number_operation(int connection, const Request& request) const;
 
   Options options_;
   UniqueFd listener_;
