@@ -107,9 +107,10 @@ int report_errno(virConnect* connection, int os_errno) {
   }
 }
 
-// One call of a process at a time: the answer is the process's.
+// One call of a process at a time: the answer is the process's. Never destroyed: a thread may still wait at exit.
+std::mutex& one_call = *new std::mutex;
+
 std::optional<std::string> call(virConnect* connection, const char* function, const std::string& text) {
-  static auto& one_call = *new std::mutex;
   std::unique_lock lock(one_call);
   int result = connection != nullptr && connection->broken ? ECONNRESET : 0;
   const auto file = host_file(std::string("vmm/libvirt/") + function);
@@ -167,27 +168,24 @@ struct Loop {
   int last_id = 0;
 };
 
-Loop& loop() {
-  static auto& one = *new Loop;
-  return one;
-}
+// Never destroyed: a thread may still wait in it at exit.
+Loop& the_loop = *new Loop;
 
 void when_idle(std::function<void()> work) {
-  const std::lock_guard lock(loop().mutex);
-  loop().idle.push_back(std::move(work));
-  loop().wake.notify_all();
+  const std::lock_guard lock(the_loop.mutex);
+  the_loop.idle.push_back(std::move(work));
+  the_loop.wake.notify_all();
 }
 
 // Called with the loop locked; empty: there is none.
 std::function<void()> due_work() {
-  auto& l = loop();
-  if (!l.timers.empty()) {
-    const auto [id, timer] = *l.timers.begin();
+  if (!the_loop.timers.empty()) {
+    const auto [id, timer] = *the_loop.timers.begin();
     return [id = id, timer = timer] { timer.callback(id, timer.opaque); };
   }
-  if (l.idle.empty()) return {};
-  auto work = std::move(l.idle.front());
-  l.idle.pop_front();
+  if (the_loop.idle.empty()) return {};
+  auto work = std::move(the_loop.idle.front());
+  the_loop.idle.pop_front();
   return work;
 }
 
@@ -203,12 +201,12 @@ void poll_events() {
   if (!text) return;
   std::vector<std::pair<Subscription, std::string>> news;
   {
-    const std::lock_guard lock(loop().mutex);
+    const std::lock_guard lock(the_loop.mutex);
     std::istringstream lines(*text);
     std::uint64_t number = 0;
     int event = 0;
     for (std::string domain, alias; lines >> number >> event >> domain >> alias;) {
-      for (auto& [id, subscription] : loop().subscriptions) {
+      for (auto& [id, subscription] : the_loop.subscriptions) {
         if (number <= subscription.seen || subscription.connection->broken) continue;
         if (event != subscription.event || domain != subscription.domain->uuid) continue;
         subscription.seen = number;
@@ -241,30 +239,29 @@ void virResetLastError() {
 }
 
 int virEventAddTimeout(int, virEventTimeoutCallback callback, void* opaque, virFreeCallback free) {
-  const std::lock_guard lock(loop().mutex);
-  loop().timers[++loop().last_id] = {callback, opaque, free};
-  loop().wake.notify_all();
-  return loop().last_id;
+  const std::lock_guard lock(the_loop.mutex);
+  the_loop.timers[++the_loop.last_id] = {callback, opaque, free};
+  the_loop.wake.notify_all();
+  return the_loop.last_id;
 }
 
 int virEventRemoveTimeout(int id) {
-  const std::lock_guard lock(loop().mutex);
-  const auto timer = loop().timers.at(id);
-  loop().timers.erase(id);
-  loop().idle.emplace_back([timer] { timer.free(timer.opaque); });
+  const std::lock_guard lock(the_loop.mutex);
+  const auto timer = the_loop.timers.at(id);
+  the_loop.timers.erase(id);
+  the_loop.idle.emplace_back([timer] { timer.free(timer.opaque); });
   return 0;
 }
 
 int virEventRunDefaultImpl() {
   constexpr std::chrono::milliseconds kPause{2};
-  auto& l = loop();
-  std::unique_lock lock(l.mutex);
+  std::unique_lock lock(the_loop.mutex);
   auto work = due_work();
   while (!work) {
-    if (l.subscriptions.empty()) {
-      l.wake.wait(lock);
+    if (the_loop.subscriptions.empty()) {
+      the_loop.wake.wait(lock);
     } else {
-      l.wake.wait_for(lock, kPause);
+      the_loop.wake.wait_for(lock, kPause);
       lock.unlock();
       poll_events();
       lock.lock();
@@ -306,21 +303,21 @@ int virConnectDomainEventRegisterAny(virConnectPtr connection, virDomainPtr doma
                                      virFreeCallback free) {
   const auto answer = call(connection, "virConnectDomainEventRegisterAny", std::to_string(event));
   if (!answer) return -1;
-  const std::lock_guard lock(loop().mutex);
-  loop().subscriptions[++loop().last_id] = {
+  const std::lock_guard lock(the_loop.mutex);
+  the_loop.subscriptions[++the_loop.last_id] = {
       connection, domain, event, callback, opaque, free, std::strtoull(answer->c_str(), nullptr, 10)};
-  loop().wake.notify_all();
-  return loop().last_id;
+  the_loop.wake.notify_all();
+  return the_loop.last_id;
 }
 
 // A client that can't tell the daemon has unsubscribed all the same.
 int virConnectDomainEventDeregisterAny(virConnectPtr connection, int id) {
   const bool told = call(connection, "virConnectDomainEventDeregisterAny", std::to_string(id)).has_value();
-  const std::lock_guard lock(loop().mutex);
-  const auto one = loop().subscriptions.at(id);
-  loop().subscriptions.erase(id);
-  loop().idle.emplace_back([one] { one.free(one.opaque); });
-  loop().wake.notify_all();
+  const std::lock_guard lock(the_loop.mutex);
+  const auto one = the_loop.subscriptions.at(id);
+  the_loop.subscriptions.erase(id);
+  the_loop.idle.emplace_back([one] { one.free(one.opaque); });
+  the_loop.wake.notify_all();
   return told ? 0 : -1;
 }
 
