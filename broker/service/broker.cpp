@@ -74,7 +74,10 @@ Result<Resolution> Broker::explain(const Selector& selector, const Target& targe
   SLICEBROKER_TRY(const auto held, ledger_view());
   SLICEBROKER_TRY(const auto host, inventory());
   const auto& policy = environment_.policy;
-  return resolve(host, holds_of(held), make_request(selector, target, options, policy), policy);
+  SLICEBROKER_TRY(auto resolution,
+                  resolve(host, holds_of(held), make_request(selector, target, options, policy), policy));
+  SLICEBROKER_CHECK(warn_of_quarantines(host, resolution.candidates));
+  return resolution;
 }
 
 Result<Lease> Broker::draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const {

@@ -50,13 +50,26 @@ Result<vfio::ResetDone> run_ladder(const vfio::Host& host, const DeviceReset& re
   return fail(both(reset.function, by_bus.error(), alone.error()));
 }
 
-// Those that may be reset: another one on the same bus keeps the bus from it.
-std::vector<PciAddress> own_functions(const Lease& lease) {
+// Those that may be reset: another one on the same bus keeps the bus from it. Of a lease's resets, or demanded ones.
+std::vector<PciAddress> own_functions(const auto& resets) {
   std::vector<PciAddress> own;
-  for (const auto& reset : lease.resets) {
+  for (const auto& reset : resets) {
     if (reset.demand != ResetDemand::kNone) own.push_back(reset.function);
   }
   return own;
+}
+
+// Why the demand can't be met; nullopt: it can, or nothing depends on it.
+std::optional<std::string> unmet(ResetDemand demand, const vfio::ResetOutlook& outlook) {
+  switch (demand) {
+    case ResetDemand::kNone:
+    case ResetDemand::kIfAble: return std::nullopt;
+    case ResetDemand::kFunction: return outlook.no_function_reset;
+    case ResetDemand::kBus: return outlook.no_bus_reset;
+    case ResetDemand::kAny: break;
+  }
+  if (!outlook.no_function_reset || !outlook.no_bus_reset) return std::nullopt;
+  return *outlook.no_function_reset + "; " + *outlook.no_bus_reset;
 }
 
 Result<void> settle_reset(Ledger& ledger, const Lease& lease, DeviceReset& reset, ResetState state,
@@ -90,8 +103,25 @@ Result<void> quarantine_for_good(Ledger& ledger, const Lease& lease, const Devic
 
 }  // namespace
 
+Result<void> Broker::warn_of_quarantines(const vfio::Inventory& host, std::vector<Candidate>& candidates) const {
+  for (auto& candidate : candidates) {
+    if (!candidate.accepted()) continue;
+    const auto demanded = demanded_resets(environment_.policy, host, candidate.plan.attachment);
+    const auto own = own_functions(demanded);
+    for (const auto& [function, demand] : demanded) {
+      SLICEBROKER_TRY(const auto outlook, vfio::foresee_reset(environment_.host, function, own));
+      const auto why = unmet(demand, outlook);
+      if (!why) continue;
+      candidate.note +=
+          std::string(candidate.note.empty() ? "" : "; ") + function.to_string() +
+          " will be quarantined when it is given back, since it can't be reset as [hygiene] demands: " + *why;
+    }
+  }
+  return {};
+}
+
 Result<void> Broker::clean(Ledger& ledger, Lease& lease) const {
-  const auto own = own_functions(lease);
+  const auto own = own_functions(lease.resets);
   for (auto& reset : lease.resets) {
     if (is_settled(reset)) continue;
     if (reset.demand == ResetDemand::kNone) {

@@ -14,6 +14,11 @@ void list_members(Archive& archive, Any<ResetDone> auto& done) {
   archive(done.how, done.functions);
 }
 
+template <class Archive>
+void list_members(Archive& archive, Any<ResetOutlook> auto& outlook) {
+  archive(outlook.no_function_reset, outlook.no_bus_reset);
+}
+
 namespace {
 
 constexpr std::string_view kBus = "bus";
@@ -24,6 +29,11 @@ constexpr int kDeadlines = 4;
 struct Behind {
   PciAddress bridge;
   std::vector<PciAddress> functions;  // bridges left out
+};
+
+struct Bus {
+  Behind behind;
+  bool by_bridge = false;  // the bridge has reset_subordinate
 };
 
 Error not_possible(const PciAddress& function, std::string fact) {
@@ -92,11 +102,16 @@ Result<void> write_one(const Host& host, const PciAddress& function, std::string
   return host.root.write_attr_within(pci_path(function, leaf), "1", host.deadline);
 }
 
+Result<void> check_has_method(const PciAddress& function, std::string_view methods) {
+  if (!methods.empty()) return {};
+  return fail(not_possible(function, "the kernel has no way to reset it"));
+}
+
 Result<ResetDone> do_reset_function(const Host& host, const PciAddress& function) {
   SLICEBROKER_CHECK(check_there(host.root, function));
   SLICEBROKER_CHECK(check_nobody_drives(host.root, function));
   SLICEBROKER_TRY(const auto methods, read_methods(host.root, function));
-  if (methods.empty()) return fail(not_possible(function, "the kernel has no way to reset it"));
+  SLICEBROKER_CHECK(check_has_method(function, methods));
   SLICEBROKER_CHECK(told(write_one(host, function, "reset"), function));
   SLICEBROKER_CHECK(check_answers(host.root, function));
   return ResetDone{"function reset (" + std::string(split(methods, ' ').front()) + ")", {function}};
@@ -141,9 +156,6 @@ Result<void> restore_methods(const Host& host, const PciAddress& function, const
 
 // Of a function that is alone behind its bridge.
 Result<void> reset_by_method(const Host& host, const PciAddress& function, const std::string& methods) {
-  if (!has_method(methods, kBus)) {
-    return fail(not_possible(function, "neither it nor its bridge offers a reset of the bus"));
-  }
   Result<void> done;
   if (methods != kBus) done = told(write_methods(host, function, kBus), function);
   if (done) done = told(write_one(host, function, "reset"), function);
@@ -153,27 +165,55 @@ Result<void> reset_by_method(const Host& host, const PciAddress& function, const
   return done;
 }
 
+// The bus of a function, where a reset of it is offered and reaches nobody else. Who drives the functions is not asked.
+Result<Bus> find_own_bus(const HostRoot& root, const PciAddress& function, std::string_view methods,
+                         const std::vector<PciAddress>& own) {
+  SLICEBROKER_TRY(auto behind, find_behind(root, function));
+  if (!behind) return fail(not_possible(function, "it is behind no bridge"));
+  for (const auto& other : behind->functions) {
+    if (std::find(own.begin(), own.end(), other) == own.end()) {
+      return fail(not_possible(function, "a reset of its bus would reach " + other.to_string() + ", too"));
+    }
+  }
+  SLICEBROKER_TRY(const bool by_bridge, root.is_there(pci_path(behind->bridge, "reset_subordinate")));
+  if (!by_bridge && behind->functions.size() > 1) {
+    return fail(not_possible(function, "this kernel resets no bus with more than one function"));
+  }
+  if (!by_bridge && !has_method(methods, kBus)) {
+    return fail(not_possible(function, "neither it nor its bridge offers a reset of the bus"));
+  }
+  return Bus{*std::move(behind), by_bridge};
+}
+
 Result<ResetDone> do_reset_bus(const Host& host, const PciAddress& function, const std::string& methods,
                                const std::vector<PciAddress>& own) {
   SLICEBROKER_CHECK(check_there(host.root, function));
   SLICEBROKER_CHECK(restore_methods(host, function, methods));
-  SLICEBROKER_TRY(const auto behind, find_behind(host.root, function));
-  if (!behind) return fail(not_possible(function, "it is behind no bridge"));
-  const auto& all = behind->functions;
-  for (const auto& other : all) {
-    if (std::find(own.begin(), own.end(), other) == own.end()) {
-      return fail(not_possible(function, "a reset of its bus would reach " + other.to_string() + ", too"));
-    }
-    SLICEBROKER_CHECK(check_nobody_drives(host.root, other));
-  }
-  SLICEBROKER_TRY(const bool by_bridge, host.root.is_there(pci_path(behind->bridge, "reset_subordinate")));
-  if (!by_bridge && all.size() > 1) {
-    return fail(not_possible(function, "this kernel resets no bus with more than one function"));
-  }
-  SLICEBROKER_CHECK(by_bridge ? told(write_one(host, behind->bridge, "reset_subordinate"), function)
-                              : reset_by_method(host, function, methods));
+  SLICEBROKER_TRY(const auto bus, find_own_bus(host.root, function, methods, own));
+  const auto& all = bus.behind.functions;
+  for (const auto& other : all) SLICEBROKER_CHECK(check_nobody_drives(host.root, other));
+  const auto& bridge = bus.behind.bridge;
+  SLICEBROKER_CHECK(bus.by_bridge ? told(write_one(host, bridge, "reset_subordinate"), function)
+                                  : reset_by_method(host, function, methods));
   for (const auto& other : all) SLICEBROKER_CHECK(check_answers(host.root, other));
-  return ResetDone{"bus reset behind " + behind->bridge.to_string(), all};
+  return ResetDone{"bus reset behind " + bridge.to_string(), all};
+}
+
+// nullopt: possible.
+template <class T>
+Result<std::optional<std::string>> impossibility(const Result<T>& looked) {
+  if (looked) return std::nullopt;
+  if (looked.error().reason == "RESET_NOT_POSSIBLE") return looked.error().fact;
+  return fail(looked.error());
+}
+
+Result<ResetOutlook> do_foresee_reset(const HostRoot& root, const PciAddress& function,
+                                      const std::vector<PciAddress>& own) {
+  SLICEBROKER_TRY(const auto methods, read_methods(root, function));
+  ResetOutlook outlook;
+  SLICEBROKER_TRY(outlook.no_function_reset, impossibility(check_has_method(function, methods)));
+  SLICEBROKER_TRY(outlook.no_bus_reset, impossibility(find_own_bus(root, function, methods, own)));
+  return outlook;
 }
 
 Host patient(const Host& host) {
@@ -185,6 +225,11 @@ Host patient(const Host& host) {
 Result<std::string> read_reset_methods(const Host& host, const PciAddress& function) {
   return answer_of<std::string>(host, Purpose::kLook,
                                 [&](const Host& watched) { return read_methods(watched.root, function); });
+}
+
+Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own) {
+  return answer_of<ResetOutlook>(host, Purpose::kLook,
+                                 [&](const Host& watched) { return do_foresee_reset(watched.root, function, own); });
 }
 
 Result<ResetDone> reset_function(const Host& host, const PciAddress& function) {

@@ -32,6 +32,15 @@ namespace slicebroker::vfio {
 // As reset_method has them: "flr bus". Empty: the function can't be reset. Reads only.
 Result<std::string> read_reset_methods(const Host& host, const PciAddress& function);
 
+// Why a function can't be reset in a way, as far as can be told beforehand, when nobody drives it; nullopt: it can.
+struct ResetOutlook {
+  std::optional<std::string> no_function_reset;
+  std::optional<std::string> no_bus_reset;
+};
+
+// `own` as for reset_bus(). Reads only.
+Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own);
+
 struct ResetDone {
   std::string how;                    // "function reset (flr)", "bus reset behind 0000:40:01.0"
   std::vector<PciAddress> functions;  // all that it reached

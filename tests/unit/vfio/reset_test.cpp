@@ -158,16 +158,19 @@ TEST_F(ResetTest, BusIsResetOnlyWhereAllOfItIsOurs) {
   };
   const Case cases[] = {
       {"another function", [&] { add_behind_bridge(kAudio); }, {kGpu}, "would reach 0000:41:00.1"},
-      {"one that the host drives",
-       [&] { add_behind_bridge(kAudio, "snd_hda_intel", ""); },
-       {kGpu, kAudio},
-       "on snd_hda_intel"},
       {"two, and a bridge that can't", [&] { add_behind_bridge(kAudio); }, {kGpu, kAudio}, "more than one function"},
       {"no such method", [&] { set_methods(kGpu, "flr"); }, {kGpu}, "offers a reset of the bus"},
       {"no bridge",
        [&] { host_.link("sys/bus/pci/devices/0000:41:00.0", "../../../devices/pci0000:00/0000:41:00.0"); },
        {kGpu},
        "behind no bridge"},
+      {"one that the host drives",
+       [&] {
+         add_behind_bridge(kAudio, "snd_hda_intel", "");
+         host_.write(device_path(kBridge, "reset_subordinate"), "0");
+       },
+       {kGpu, kAudio},
+       "on snd_hda_intel"},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.name);
@@ -182,6 +185,21 @@ TEST_F(ResetTest, BusIsResetOnlyWhereAllOfItIsOurs) {
     EXPECT_THAT(done.error().fact, HasSubstr(c.fact));
     EXPECT_FALSE(was_reset(kGpu));
   }
+}
+
+TEST_F(ResetTest, IsForeseenWhoeverDrivesTheFunction) {
+  add_behind_bridge(kGpu, "nvidia", "");
+  set_methods(kGpu, "flr bus");
+  const auto both = foresee_reset(host_.host(), kGpu, {kGpu}).value();
+  EXPECT_EQ(both.no_function_reset, std::nullopt);
+  EXPECT_EQ(both.no_bus_reset, std::nullopt);
+
+  add_behind_bridge(kAudio, "snd_hda_intel", "");
+  set_methods(kGpu, "");
+  const auto neither = foresee_reset(host_.host(), kGpu, {kGpu, kAudio}).value();
+  EXPECT_EQ(neither.no_function_reset, "the kernel has no way to reset it");
+  EXPECT_EQ(neither.no_bus_reset, "this kernel resets no bus with more than one function");
+  EXPECT_FALSE(was_reset(kGpu));
 }
 
 TEST_F(ResetTest, BridgeResetsAllThatIsBehindIt) {
