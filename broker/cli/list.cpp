@@ -8,14 +8,14 @@ namespace {
 
 Result<Output> list(const Session& session, const std::string& what) {
   SLICEBROKER_TRY(const auto broker, what == "leases" ? session.broker_without_policy() : session.broker());
-  SLICEBROKER_TRY(const auto leases, broker.leases());
-  if (what == "leases") return Output{render_leases(leases, session.format())};
+  SLICEBROKER_TRY(const auto held, broker.ledger_view());
+  if (what == "leases") return Output{render_leases(held.leases, session.format())};
   SLICEBROKER_TRY(const auto inventory, broker.inventory());
   std::cerr << render_problems(inventory);
   const auto& policy = broker.environment().policy;
-  if (what == "slices") return Output{render_slices(inventory, leases, policy, session.format())};
+  if (what == "slices") return Output{render_slices(inventory, held, policy, session.format())};
   if (what == "types") return Output{render_types(inventory, policy, session.format())};
-  return Output{render_gpus(inventory, leases, policy, session.format())};
+  return Output{render_gpus(inventory, held, policy, session.format())};
 }
 
 }  // namespace

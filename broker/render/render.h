@@ -16,10 +16,9 @@ namespace slicebroker::broker {
 
 enum class Format { kTable, kJson };
 
-// list: one line each. `leases` tells who holds what, `policy` what may be asked for.
-std::string render_gpus(const vfio::Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
-                        Format format);
-std::string render_slices(const vfio::Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
+// list: one line each. `held` tells who holds what, `policy` what may be asked for.
+std::string render_gpus(const vfio::Inventory& inventory, const LedgerView& held, const Policy& policy, Format format);
+std::string render_slices(const vfio::Inventory& inventory, const LedgerView& held, const Policy& policy,
                           Format format);
 std::string render_types(const vfio::Inventory& inventory, const Policy& policy, Format format);
 std::string render_leases(const std::vector<Lease>& leases, Format format);

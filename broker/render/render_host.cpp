@@ -66,10 +66,25 @@ std::string claims_text(const Claims& claims) {
   return join(texts, ", ");
 }
 
+// Codes of the quarantines that keep one of the devices from being leased.
+std::string quarantines_of(const std::vector<Quarantine>& quarantines, const std::vector<std::string>& devices) {
+  std::vector<std::string> codes;
+  for (const auto& quarantine : quarantines) {
+    const auto& device = quarantine.device.device;
+    if (std::find(devices.begin(), devices.end(), device) != devices.end()) codes.push_back(quarantine.code);
+  }
+  return join(codes, ", ");
+}
+
 // Who a device is with, for a column: its lease, or else the tools that claim it and who has it open.
-std::string held_by(const std::string& lease, const std::string& claimed_by, const std::string& user) {
-  if (!lease.empty()) return lease;
-  return claimed_by + (claimed_by.empty() || user.empty() ? "" : ", ") + user;
+std::string held_by(const std::string& lease, const std::string& quarantined, const std::string& claimed_by,
+                    const std::string& user) {
+  std::vector<std::string> texts;
+  if (!lease.empty()) texts.push_back(lease);
+  if (!quarantined.empty()) texts.push_back("quarantined: " + quarantined);
+  if (lease.empty() && !claimed_by.empty()) texts.push_back(claimed_by);
+  if (lease.empty() && !user.empty()) texts.push_back(user);
+  return join(texts, ", ");
 }
 
 // "pid 4711 (qemu-system-x86), ...": who has the device open.
@@ -125,35 +140,43 @@ struct Slice {
   std::string what;
   std::string device;
   std::string lease;  // its owner
-  std::string user;   // who uses it, with a lease or without
+  std::string quarantined;
+  std::string user;  // who uses it, with a lease or without
   bool managed;
   std::string claimed_by = {};  // by other tools
 };
 
-void add_mig_slices(const Inventory& inventory, const Gpu& gpu, const std::vector<Lease>& leases, bool managed,
+void add_mig_slices(const Inventory& inventory, const Gpu& gpu, const LedgerView& held, bool managed,
                     std::vector<Slice>& slices) {
   for (const auto& instance : gpu.instances) {
     for (const auto& compute : instance.compute_instances) {
       const std::string key = gpu_instance_key(gpu.address, instance.id);
       slices.push_back({compute.mig_uuid, "MIG", profile_name(gpu, instance.profile_id),
-                        gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(leases, key),
+                        gpu.address.to_string() + " GI " + std::to_string(instance.id), holder_of(held.leases, key),
+                        quarantines_of(held.quarantines, {key, device_key(gpu.address)}),
                         user_of(inventory, gpu.address, instance.id), managed});
     }
   }
 }
 
-std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy) {
+std::vector<Slice> slices_of(const Inventory& inventory, const LedgerView& held, const Policy& policy) {
+  const auto quarantined = [&](std::string device, const std::optional<PciAddress>& function) {
+    std::vector<std::string> devices{std::move(device)};
+    if (function) devices.push_back(device_key(*function));
+    if (function) devices.push_back(device_key(inventory.gpu_of(*function)));
+    return quarantines_of(held.quarantines, devices);
+  };
   std::vector<Slice> slices;
   if (inventory.nvidia) {
     for (const auto& gpu : inventory.nvidia->gpus) {
-      add_mig_slices(inventory, gpu, leases, is_managed(inventory, gpu.address, policy), slices);
+      add_mig_slices(inventory, gpu, held, is_managed(inventory, gpu.address, policy), slices);
     }
   }
   for (const auto& mdev : inventory.mdevs) {
     slices.push_back({"mdev=" + mdev.uuid.to_string(), "mdev", mdev.type_id,
-                      mdev.parent ? mdev.parent->to_string() : "-", holder_of(leases, device_key(mdev.uuid)),
-                      users_of(inventory.holders_of(mdev)), is_managed(inventory, mdev.parent, policy),
-                      owners_of(inventory.claims_on(mdev.uuid))});
+                      mdev.parent ? mdev.parent->to_string() : "-", holder_of(held.leases, device_key(mdev.uuid)),
+                      quarantined(device_key(mdev.uuid), mdev.parent), users_of(inventory.holders_of(mdev)),
+                      is_managed(inventory, mdev.parent, policy), owners_of(inventory.claims_on(mdev.uuid))});
   }
   for (const auto& function : inventory.functions) {
     if (!function.physical_function) continue;
@@ -162,7 +185,8 @@ std::vector<Slice> slices_of(const Inventory& inventory, const std::vector<Lease
                              : vendor->current_type == 0 ? "free"
                                                          : "vGPU type " + std::to_string(vendor->current_type);
     slices.push_back({"vf=" + function.address.to_string(), vendor != nullptr ? "vendor-vf" : "vf", what,
-                      function.physical_function->to_string(), holder_of(leases, function.address),
+                      function.physical_function->to_string(), holder_of(held.leases, function.address),
+                      quarantined(device_key(function.address), function.address),
                       users_of(inventory.holders_of(function)), is_managed(inventory, function, policy),
                       owners_of(inventory.claims_on(function.address))});
   }
@@ -209,14 +233,14 @@ std::vector<TypeLine> types_of(const Inventory& inventory) {
 
 }  // namespace
 
-std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
-                        Format format) {
+std::string render_gpus(const Inventory& inventory, const LedgerView& held, const Policy& policy, Format format) {
   Rows rows{{"ADDRESS", "IDS", "DRIVER", "GROUP", "MIG", "VFS", "NAME", "UUID", "MANAGED", "HELD BY"}};
   auto array = ordered_json::array();
   for (const auto& function : inventory.functions) {
     if (!is_gpu(function)) continue;
     const auto* gpu = inventory.find_nvidia_gpu(function.address);
-    const std::string lease = holder_of(leases, function.address);
+    const std::string lease = holder_of(held.leases, function.address);
+    const std::string quarantined = quarantines_of(held.quarantines, {device_key(function.address)});
     const std::string user = users_of(inventory.holders_of(function));
     const std::string claimed_by = owners_of(inventory.claims_on(function.address));
     const std::string group = function.iommu_group ? std::to_string(*function.iommu_group) : "";
@@ -225,7 +249,7 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
     rows.push_back({function.address.to_string(), ids_of(function), or_dash(function.driver.value_or("")),
                     or_dash(group), mig, std::to_string(function.vf_count) + "/" + std::to_string(function.vf_total),
                     gpu != nullptr ? gpu->name : "-", gpu != nullptr ? gpu->uuid : "-", yes_or_no(!not_managed),
-                    or_dash(held_by(lease, claimed_by, user))});
+                    or_dash(held_by(lease, quarantined, claimed_by, user))});
     ordered_json entry{{"address", function.address.to_string()},
                        {"ids", ids_of(function)},
                        {"driver", function.driver.value_or("")},
@@ -238,6 +262,7 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
                        {"managed", !not_managed},
                        {"not_managed_because", not_managed.value_or("")},
                        {"held_by", lease},
+                       {"quarantined", quarantined},
                        {"used_by", user},
                        {"claimed_by", claimed_by}};
     array.push_back(std::move(entry));
@@ -245,19 +270,19 @@ std::string render_gpus(const Inventory& inventory, const std::vector<Lease>& le
   return format == Format::kJson ? document({{"gpus", array}}) : table(rows);
 }
 
-std::string render_slices(const Inventory& inventory, const std::vector<Lease>& leases, const Policy& policy,
-                          Format format) {
+std::string render_slices(const Inventory& inventory, const LedgerView& held, const Policy& policy, Format format) {
   Rows rows{{"SELECTOR", "KIND", "WHAT", "ON", "MANAGED", "HELD BY"}};
   auto array = ordered_json::array();
-  for (const auto& slice : slices_of(inventory, leases, policy)) {
+  for (const auto& slice : slices_of(inventory, held, policy)) {
     rows.push_back({slice.selector, slice.kind, slice.what, slice.device, yes_or_no(slice.managed),
-                    or_dash(held_by(slice.lease, slice.claimed_by, slice.user))});
+                    or_dash(held_by(slice.lease, slice.quarantined, slice.claimed_by, slice.user))});
     array.push_back({{"selector", slice.selector},
                      {"kind", slice.kind},
                      {"what", slice.what},
                      {"on", slice.device},
                      {"managed", slice.managed},
                      {"held_by", slice.lease},
+                     {"quarantined", slice.quarantined},
                      {"used_by", slice.user},
                      {"claimed_by", slice.claimed_by}});
   }

@@ -248,7 +248,7 @@ TEST(RenderFindings, NameWhatWasNotDone) {
 TEST(RenderHost, ListsSayWhoHoldsWhat) {
   auto lease = attached_lease();
   lease.devices = {{"gpu-instance:0000:41:00.0/3", test::kGpu}, {"pci:0000:41:00.4", test::kGpu}};
-  const auto slices = json::parse(render_slices(test::vendor_host(), {lease}, {}, Format::kJson)).at("slices");
+  const auto slices = json::parse(render_slices(test::vendor_host(), {{lease}, {}}, {}, Format::kJson)).at("slices");
   std::map<std::string, std::string> holders;
   for (const auto& slice : slices) holders[slice.at("selector")] = slice.at("held_by");
   EXPECT_EQ(holders, (std::map<std::string, std::string>{{test::kMig1, ""},
@@ -264,6 +264,23 @@ TEST(RenderHost, ListsSayWhoHoldsWhat) {
   EXPECT_EQ(gpus[0].at("address"), "0000:41:00.0");
   EXPECT_EQ(gpus[0].at("mig"), "on");
   EXPECT_EQ(gpus[0].at("vf_count"), 2);
+}
+
+TEST(RenderHost, ListsSayWhatIsQuarantined) {
+  LedgerView held;
+  held.quarantines = {{{device_key(test::kGpu), test::kGpu}, "WEDGED", "", "", ""}};
+  const auto gpus = json::parse(render_gpus(test::vendor_host(), held, {}, Format::kJson)).at("gpus");
+  EXPECT_EQ(gpus.at(0).at("quarantined"), "WEDGED");
+  EXPECT_THAT(render_gpus(test::vendor_host(), held, {}, Format::kTable), HasSubstr("quarantined: WEDGED"));
+  const auto all = json::parse(render_slices(test::vendor_host(), held, {}, Format::kJson)).at("slices");
+  for (const auto& slice : all) EXPECT_EQ(slice.at("quarantined"), "WEDGED") << "its slices go with it: " << slice;
+
+  held.quarantines = {{{"pci:0000:41:00.4", test::kGpu}, "OPERATOR", "", "", ""}};
+  EXPECT_EQ(json::parse(render_gpus(test::vendor_host(), held, {}, Format::kJson)).at("gpus")[0].at("quarantined"), "");
+  const auto slices = json::parse(render_slices(test::vendor_host(), held, {}, Format::kJson)).at("slices");
+  for (const auto& slice : slices) {
+    EXPECT_EQ(slice.at("quarantined"), slice.at("selector") == "vf=0000:41:00.4" ? "OPERATOR" : "") << slice;
+  }
 }
 
 TEST(RenderHost, ListsSayWhatIsManaged) {
