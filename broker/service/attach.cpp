@@ -132,7 +132,7 @@ Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmRef
       return fail(caused_by("attach " + to_string(request.selector) + " to", vm.to_string(),
                             resolution ? refusal(*resolution) : std::move(resolution).error()));
     }
-    SLICEBROKER_CHECK(warn_of_quarantines(host, resolution->candidates));
+    warn_of_quarantines(host, resolution->candidates);
     Plan plan = granted->plan;
     for (const auto& device : plan.devices) holds.push_back({device, kThisRequest, vm.to_string()});
     planned.push_back({*std::move(resolution), std::move(plan)});

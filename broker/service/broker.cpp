@@ -76,7 +76,7 @@ Result<Resolution> Broker::explain(const Selector& selector, const Target& targe
   const auto& policy = environment_.policy;
   SLICEBROKER_TRY(auto resolution,
                   resolve(host, holds_of(held), make_request(selector, target, options, policy), policy));
-  SLICEBROKER_CHECK(warn_of_quarantines(host, resolution.candidates));
+  warn_of_quarantines(host, resolution.candidates);
   return resolution;
 }
 

@@ -161,7 +161,7 @@ class Broker {
   Result<void> give_back(Ledger& ledger, Lease& lease, const std::string& note, std::chrono::milliseconds patience);
 
   // A note on each accepted candidate that the policy would have quarantined after its lease.
-  Result<void> warn_of_quarantines(const vfio::Inventory& host, std::vector<Candidate>& candidates) const;
+  void warn_of_quarantines(const vfio::Inventory& host, std::vector<Candidate>& candidates) const;
   // Resets what the policy wants reset and quarantines what could not be. Errors: what was silent, or left changed; the
   // lease must stay then.
   Result<void> clean(Ledger& ledger, Lease& lease) const;

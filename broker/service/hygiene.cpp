@@ -3,6 +3,7 @@
 // of the host finds in it what a guest left. What can't be reset as the policy demands goes to quarantine; the lease
 // ends all the same, for the host is restored and nobody else gets the device.
 #include <algorithm>
+#include <iterator>
 
 #include "broker/service/broker.h"
 #include "vfio/pci/reset.h"
@@ -79,6 +80,25 @@ Result<void> settle_reset(Ledger& ledger, const Lease& lease, DeviceReset& reset
   return ledger.set_reset(lease.generation, reset);
 }
 
+// They go before their GPU is handed over.
+std::vector<PciAddress> vfs_of(const vfio::Inventory& host, const std::vector<PciAddress>& functions) {
+  std::vector<PciAddress> vfs;
+  for (const auto& address : functions) {
+    const auto* function = host.find_function(address);
+    if (function != nullptr) std::ranges::copy(function->virtual_functions, std::back_inserter(vfs));
+  }
+  return vfs;
+}
+
+// What is to be said of a function beforehand; empty: nothing.
+std::string quarantine_text(ResetDemand demand, const Result<vfio::ResetOutlook>& outlook) {
+  if (!outlook)
+    return " may be quarantined when it is given back: its resets can't be told: " + text_of(outlook.error());
+  const auto why = unmet(demand, *outlook);
+  if (!why) return {};
+  return " will be quarantined when it is given back, since it can't be reset as [hygiene] demands: " + *why;
+}
+
 LeasedDevice device_of(const Lease& lease, const PciAddress& function) {
   const auto key = device_key(function);
   for (const auto& device : lease.devices) {
@@ -103,21 +123,19 @@ Result<void> quarantine_for_good(Ledger& ledger, const Lease& lease, const Devic
 
 }  // namespace
 
-Result<void> Broker::warn_of_quarantines(const vfio::Inventory& host, std::vector<Candidate>& candidates) const {
+void Broker::warn_of_quarantines(const vfio::Inventory& host, std::vector<Candidate>& candidates) const {
   for (auto& candidate : candidates) {
     if (!candidate.accepted()) continue;
     const auto demanded = demanded_resets(environment_.policy, host, candidate.plan.attachment);
     const auto own = own_functions(demanded);
+    const auto gone = vfs_of(host, own);
     for (const auto& [function, demand] : demanded) {
-      SLICEBROKER_TRY(const auto outlook, vfio::foresee_reset(environment_.host, function, own));
-      const auto why = unmet(demand, outlook);
-      if (!why) continue;
-      candidate.note +=
-          std::string(candidate.note.empty() ? "" : "; ") + function.to_string() +
-          " will be quarantined when it is given back, since it can't be reset as [hygiene] demands: " + *why;
+      const auto text = quarantine_text(demand, vfio::foresee_reset(environment_.host, function, own, gone));
+      if (!text.empty()) {
+        candidate.note += std::string(candidate.note.empty() ? "" : "; ") + function.to_string() + text;
+      }
     }
   }
-  return {};
 }
 
 Result<void> Broker::clean(Ledger& ledger, Lease& lease) const {

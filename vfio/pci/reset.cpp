@@ -165,11 +165,14 @@ Result<void> reset_by_method(const Host& host, const PciAddress& function, const
   return done;
 }
 
-// The bus of a function, where a reset of it is offered and reaches nobody else. Who drives the functions is not asked.
+// The bus of a function, where a reset of it is offered and reaches nobody else. Who drives the functions is not asked,
+// and what is `gone` counts as that.
 Result<Bus> find_own_bus(const HostRoot& root, const PciAddress& function, std::string_view methods,
-                         const std::vector<PciAddress>& own) {
+                         const std::vector<PciAddress>& own, const std::vector<PciAddress>& gone) {
   SLICEBROKER_TRY(auto behind, find_behind(root, function));
   if (!behind) return fail(not_possible(function, "it is behind no bridge"));
+  std::erase_if(behind->functions,
+                [&](const auto& other) { return std::find(gone.begin(), gone.end(), other) != gone.end(); });
   for (const auto& other : behind->functions) {
     if (std::find(own.begin(), own.end(), other) == own.end()) {
       return fail(not_possible(function, "a reset of its bus would reach " + other.to_string() + ", too"));
@@ -189,7 +192,7 @@ Result<ResetDone> do_reset_bus(const Host& host, const PciAddress& function, con
                                const std::vector<PciAddress>& own) {
   SLICEBROKER_CHECK(check_there(host.root, function));
   SLICEBROKER_CHECK(restore_methods(host, function, methods));
-  SLICEBROKER_TRY(const auto bus, find_own_bus(host.root, function, methods, own));
+  SLICEBROKER_TRY(const auto bus, find_own_bus(host.root, function, methods, own, {}));
   const auto& all = bus.behind.functions;
   for (const auto& other : all) SLICEBROKER_CHECK(check_nobody_drives(host.root, other));
   const auto& bridge = bus.behind.bridge;
@@ -208,11 +211,11 @@ Result<std::optional<std::string>> impossibility(const Result<T>& looked) {
 }
 
 Result<ResetOutlook> do_foresee_reset(const HostRoot& root, const PciAddress& function,
-                                      const std::vector<PciAddress>& own) {
+                                      const std::vector<PciAddress>& own, const std::vector<PciAddress>& gone) {
   SLICEBROKER_TRY(const auto methods, read_methods(root, function));
   ResetOutlook outlook;
   SLICEBROKER_TRY(outlook.no_function_reset, impossibility(check_has_method(function, methods)));
-  SLICEBROKER_TRY(outlook.no_bus_reset, impossibility(find_own_bus(root, function, methods, own)));
+  SLICEBROKER_TRY(outlook.no_bus_reset, impossibility(find_own_bus(root, function, methods, own, gone)));
   return outlook;
 }
 
@@ -227,9 +230,10 @@ Result<std::string> read_reset_methods(const Host& host, const PciAddress& funct
                                 [&](const Host& watched) { return read_methods(watched.root, function); });
 }
 
-Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own) {
-  return answer_of<ResetOutlook>(host, Purpose::kLook,
-                                 [&](const Host& watched) { return do_foresee_reset(watched.root, function, own); });
+Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own,
+                                   const std::vector<PciAddress>& gone) {
+  return answer_of<ResetOutlook>(
+      host, Purpose::kLook, [&](const Host& watched) { return do_foresee_reset(watched.root, function, own, gone); });
 }
 
 Result<ResetDone> reset_function(const Host& host, const PciAddress& function) {

@@ -38,8 +38,9 @@ struct ResetOutlook {
   std::optional<std::string> no_bus_reset;
 };
 
-// `own` as for reset_bus(). Reads only.
-Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own);
+// `own` as for reset_bus(); `gone` will not be there any more by then. Reads only.
+Result<ResetOutlook> foresee_reset(const Host& host, const PciAddress& function, const std::vector<PciAddress>& own,
+                                   const std::vector<PciAddress>& gone);
 
 struct ResetDone {
   std::string how;                    // "function reset (flr)", "bus reset behind 0000:40:01.0"

@@ -190,15 +190,17 @@ TEST_F(ResetTest, BusIsResetOnlyWhereAllOfItIsOurs) {
 TEST_F(ResetTest, IsForeseenWhoeverDrivesTheFunction) {
   add_behind_bridge(kGpu, "nvidia", "");
   set_methods(kGpu, "flr bus");
-  const auto both = foresee_reset(host_.host(), kGpu, {kGpu}).value();
+  const auto both = foresee_reset(host_.host(), kGpu, {kGpu}, {}).value();
   EXPECT_EQ(both.no_function_reset, std::nullopt);
   EXPECT_EQ(both.no_bus_reset, std::nullopt);
 
   add_behind_bridge(kAudio, "snd_hda_intel", "");
   set_methods(kGpu, "");
-  const auto neither = foresee_reset(host_.host(), kGpu, {kGpu, kAudio}).value();
+  const auto neither = foresee_reset(host_.host(), kGpu, {kGpu, kAudio}, {}).value();
   EXPECT_EQ(neither.no_function_reset, "the kernel has no way to reset it");
   EXPECT_EQ(neither.no_bus_reset, "this kernel resets no bus with more than one function");
+  set_methods(kGpu, "bus");
+  EXPECT_EQ(foresee_reset(host_.host(), kGpu, {kGpu}, {kAudio}).value().no_bus_reset, std::nullopt);
   EXPECT_FALSE(was_reset(kGpu));
 }
 
