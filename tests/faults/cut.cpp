@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/faults/cut.h"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
