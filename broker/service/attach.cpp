@@ -99,11 +99,14 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
     if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
     std::vector<Lease> attached;
     for (const auto& request : requests) {
-      SLICEBROKER_TRY(auto draft, draft_lease(owner, request.selector));
-      draft.vm_uuid = machine.uuid;
-      draft.tenant = options.tenant;
-      if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
-      auto lease = attach_one(ledger, *hypervisor, request, draft);
+      const auto attach_next = [&]() -> Result<Lease> {
+        SLICEBROKER_TRY(auto draft, draft_lease(owner, request.selector));
+        draft.vm_uuid = machine.uuid;
+        draft.tenant = options.tenant;
+        if (machine.vmm_pid) draft.vmm = vfio::find_process(environment_.host.root, *machine.vmm_pid);
+        return attach_one(ledger, *hypervisor, request, draft);
+      };
+      auto lease = attach_next();
       if (!lease) {
         Error error =
             caused_by("attach " + to_string(request.selector) + " to", vm.to_string(), std::move(lease).error());

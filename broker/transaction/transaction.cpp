@@ -86,6 +86,7 @@ Error after_undo(Error error, Result<void> undone) {
   // A write that the kernel has not answered may still happen, whatever was undone meanwhile.
   const bool restored = undone && vfio::find_silence(error) == nullptr && error.host != HostOutcome::kChanged;
   error.host = restored ? HostOutcome::kRestored : HostOutcome::kChanged;
+  if (!restored && undone && error.hint.empty()) error.hint = "run: slicebroker reconcile";
   if (undone) return error;
   if (error.code != ErrorCode::kNoAnswer) error.code = ErrorCode::kHostChanged;
   if (error.hint.empty()) error.hint = undone.error().hint;
