@@ -96,7 +96,11 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
     SLICEBROKER_CHECK(recover_abandoned(ledger));
     const auto owner = named(vm, machine);
     const auto requests = make_requests(selectors, {vm.kind, version}, options, environment_.policy, owner);
-    if (requests.size() > 1) SLICEBROKER_CHECK(plan_requests(vm, requests));
+    if (requests.size() > 1) {
+      SLICEBROKER_TRY(const auto held, ledger_view());
+      SLICEBROKER_TRY(const auto host, inventory());
+      SLICEBROKER_CHECK(plan_requests(vm, requests, held, host));
+    }
     std::vector<Lease> attached;
     for (const auto& request : requests) {
       const auto attach_next = [&]() -> Result<Lease> {
@@ -123,9 +127,8 @@ Result<std::vector<Lease>> Broker::attach(const hypervisors::VmReference& vm, co
 }
 
 Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmReference& vm,
-                                                        const std::vector<Request>& requests) const {
-  SLICEBROKER_TRY(const auto held, ledger_view());
-  SLICEBROKER_TRY(const auto host, inventory());
+                                                        const std::vector<Request>& requests, const LedgerView& held,
+                                                        const vfio::Inventory& host) const {
   auto holds = holds_of(held);
   std::vector<PlannedLease> planned;
   for (const auto& request : requests) {
@@ -135,7 +138,6 @@ Result<std::vector<PlannedLease>> Broker::plan_requests(const hypervisors::VmRef
       return fail(caused_by("attach " + to_string(request.selector) + " to", vm.to_string(),
                             resolution ? refusal(*resolution) : std::move(resolution).error()));
     }
-    warn_of_quarantines(host, resolution->candidates);
     Plan plan = granted->plan;
     for (const auto& device : plan.devices) holds.push_back({device, kThisRequest, vm.to_string()});
     planned.push_back({*std::move(resolution), std::move(plan)});
@@ -150,8 +152,13 @@ Result<std::vector<PlannedLease>> Broker::plan_attach(const hypervisors::VmRefer
   auto plan_all = [&]() -> Result<std::vector<PlannedLease>> {
     SLICEBROKER_TRY(const auto version, hypervisor->version());
     SLICEBROKER_TRY(const auto machine, find_ready_vm(*hypervisor, vm));
-    return plan_requests(
-        vm, make_requests(selectors, {vm.kind, version}, options, environment_.policy, named(vm, machine)));
+    const auto requests =
+        make_requests(selectors, {vm.kind, version}, options, environment_.policy, named(vm, machine));
+    SLICEBROKER_TRY(const auto held, ledger_view());
+    SLICEBROKER_TRY(const auto host, inventory());
+    SLICEBROKER_TRY(auto planned, plan_requests(vm, requests, held, host));
+    for (auto& lease : planned) warn_of_quarantines(host, lease.resolution.candidates);
+    return planned;
   };
   auto result = plan_all();
   if (!result) return fail(untouched(std::move(result).error()));

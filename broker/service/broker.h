@@ -139,10 +139,11 @@ class Broker {
   bool earlier_boot(const Lease& lease) const;
   Result<Lease> draft_lease(const hypervisors::VmReference& vm, const Selector& selector) const;
 
-  // Resolves every request on one snapshot, each with what the earlier ones take held. Errors: the refusal of the first
-  // that nothing is granted to.
+  // Resolves every request on this host and ledger, each with what the earlier ones take held. Errors: the refusal of
+  // the first that nothing is granted to.
   Result<std::vector<PlannedLease>> plan_requests(const hypervisors::VmReference& vm,
-                                                  const std::vector<Request>& requests) const;
+                                                  const std::vector<Request>& requests, const LedgerView& held,
+                                                  const vfio::Inventory& host) const;
 
   // Resolves and records the intent, when it is this broker's turn to: a lease in state preparing.
   Result<Lease> begin_lease(Ledger& ledger, const Request& request, const Lease& draft);
